@@ -1,0 +1,1 @@
+"""HAProxy: its rendered file, its process, its runtime socket, statistics and log."""

@@ -1,0 +1,182 @@
+"""The one place where real parts are put together."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import signal
+import time
+
+from lab import host, loop, scaler, trace
+from lab.assets import asset
+from lab.balancer.config import BalancerConfig, Server, stats_password, unprivileged_user
+from lab.balancer.haproxy import HAProxyBalancer, server_name
+from lab.balancer.requestlog import RequestLog
+from lab.balancer.runtime import RuntimeSocket
+from lab.core.decide import Brain
+from lab.core.guards import Guard, Limits, ShrinkStabilisation
+from lab.core.policies.base import Policy
+from lab.core.policies.sessions import Sessions
+from lab.deployment import Deployment
+from lab.loop import Tick
+from lab.lxd.client import Lxd
+from lab.lxd.estate import Estate
+from lab.lxd.names import PORT, Names
+from lab.operator import OperatorFile
+from lab.settings import Settings
+from lab.worlds.live import Deadlines, LiveWorld
+from lab.worlds.lxd import LxdFleet
+
+LOG_WINDOW_S = 5.0
+SAY_AGAIN_S = 60.0
+
+
+def share_source(deployment: Deployment) -> str:
+    settings = deployment.settings
+    mounted = deployment.share_kind == "nfs"
+    return str(settings.directory / "share" if mounted else settings.share.path)
+
+
+def lxd_fleet(deployment: Deployment) -> LxdFleet:
+    settings = deployment.settings
+    return LxdFleet(
+        Lxd(settings.lab.name),
+        Names.of(settings),
+        settings.pool.max,
+        share_source(deployment),
+        deployment.template,
+    )
+
+
+def estate(settings: Settings) -> Estate:
+    return Estate(settings, Lxd(settings.lab.name))
+
+
+def balancer_config(settings: Settings) -> BalancerConfig:
+    names = Names.of(settings)
+    user, group = unprivileged_user()
+    return BalancerConfig(
+        directory=settings.directory,
+        bind=settings.balancer.bind,
+        port=settings.balancer.port,
+        stats_port=settings.balancer.stats_port,
+        stats_password=stats_password(settings.directory),
+        servers=tuple(
+            Server(server_name(slot), names.address(slot).ip, PORT)
+            for slot in range(1, settings.pool.max + 1)
+        ),
+        server_maxconn=settings.server.workers,
+        check_interval_ms=settings.balancer.check_interval_ms,
+        queue_timeout_ms=round(settings.balancer.queue_timeout_s * 1000),
+        server_timeout_ms=round(settings.balancer.server_timeout_s * 1000),
+        user=user,
+        group=group,
+    )
+
+
+def balancer(settings: Settings) -> HAProxyBalancer:
+    """The balancer of the scaler's own: it alone may receive the log."""
+    _, group = unprivileged_user()
+    group_id = grp.getgrnam(group).gr_gid if group else None
+    log = RequestLog(settings.directory / "log.sock", LOG_WINDOW_S, group_id)
+    return HAProxyBalancer(RuntimeSocket(settings.directory / "haproxy.sock"), log)
+
+
+def world(deployment: Deployment) -> LiveWorld:
+    settings = deployment.settings
+    deadlines = Deadlines(settings.scaler.boot_deadline_s, settings.scaler.unhealthy_deadline_s)
+    fleet = lxd_fleet(deployment)
+    return LiveWorld("lxd", fleet, balancer(settings), settings.pool.max, deadlines)
+
+
+def brain(settings: Settings) -> Brain:
+    guards: tuple[Guard, ...] = (ShrinkStabilisation(settings.guards.shrink_after_s),)
+    return Brain(
+        policy(settings),
+        guards,
+        Limits(settings.pool.min, settings.pool.max),
+        settings.scaler.drain_deadline_s,
+    )
+
+
+def policy(settings: Settings) -> Policy:
+    chosen = settings.policy.sessions
+    return Sessions(chosen.sessions_per_server, chosen.window_s)
+
+
+def run_scaler(deployment: Deployment, echo: bool) -> None:
+    """Run the scaler in this process until SIGTERM or SIGINT."""
+    settings = deployment.settings
+    directory = settings.directory
+    stopping = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    with scaler.only_one(directory):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        log = scaler.decision_log(directory, echo)
+        recorder = Recorder(trace.TraceWriter(directory / "trace.jsonl"), log)
+        log.info("the scaler begins: %s", settings.policy.steer)
+        live = world(deployment)
+        try:
+            loop.run(
+                live,
+                brain(settings),
+                settings.scaler.interval_s,
+                OperatorFile(directory).now,
+                recorder.record,
+                lambda: stopping,
+            )
+        finally:
+            live.close()
+            recorder.close()
+            log.info("the scaler ends; HAProxy and the servers go on")
+
+
+class Recorder:
+    """Writes every tick to the trace, and to the log those in which something changed."""
+
+    def __init__(self, writer: trace.TraceWriter, log: logging.Logger) -> None:
+        self._writer = writer
+        self._log = log
+        self._said: tuple[object, ...] = ()
+        self._said_s = 0.0
+
+    def record(self, tick: Tick) -> None:
+        decision = tick.decision
+        self._writer.write(
+            trace.to_line(
+                tick.number,
+                tick.at,
+                tick.policy,
+                tick.observation,
+                decision,
+                tick.outcomes,
+                tick.took_ms,
+            )
+        )
+        for outcome in tick.outcomes:
+            ended = f"failed: {outcome.error}" if outcome.error else "done"
+            steps = ", ".join(f"{step} {took_s * 1000:.0f} ms" for step, took_s in outcome.steps)
+            self._log.info("%s %s (%s)", outcome.action, ended, steps)
+        matter = (decision.wanted, decision.actions, tick.observation.unknown)
+        due = time.monotonic() - self._said_s > SAY_AGAIN_S
+        if matter != self._said or decision.actions or due:
+            self._log.info("%s", decision.sentence)
+            self._said, self._said_s = matter, time.monotonic()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def neighbours(settings: Settings) -> None:
+    """Make the host know each slot's hardware address, so that it never has to ask for it.
+
+    A question asked before a container's interface is up would delay its first answer by seconds.
+    """
+    names = Names.of(settings)
+    addresses = [names.address(slot) for slot in range(1, settings.pool.max + 1)]
+    host.set_neighbours(names.bridge, [(address.ip, address.mac) for address in addresses])
