@@ -137,6 +137,15 @@ class _Parts:
             _delete(fleet.delete, stale)
 
 
+def build_template_alone(settings: Settings, progress: Progress) -> bool:
+    """`lab template build`: the template and the storage that it needs; whether it was built."""
+    settings.directory.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(settings.directory):
+        parts = _Parts(settings)
+        parts.estate.make_storage(progress)
+        return build_template(settings, parts.estate, parts.lxd, parts.recipe, progress)
+
+
 def build_template(
     settings: Settings,
     estate: Estate,

@@ -7,34 +7,75 @@ be right.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from lab import settings_file
 from lab.errors import UsageError
+from lab.settings_words import Clash, explain
 
 FIRST_HOST = 10
 """Slot n has the subnet's host number FIRST_HOST + n; below it are the bridge and the reader."""
 
-Seconds = Annotated[float, Field(gt=0, le=3600)]
+LONGEST_DIRECTORY = 80
+"""Bytes; a Unix socket's whole path may have 107, and the lab's sockets stand below."""
+PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+
+
+def _absolute(path: Path) -> Path:
+    # These paths go into haproxy.cfg and the export file, where quoting is not to be relied on.
+    text = str(path)
+    if not re.fullmatch(r"[\w.@+/-]+", text):
+        raise ValueError("must be a path of letters, digits and . _ @ + - / only")
+    if not path.is_absolute():
+        raise ValueError(f"must be a path from /; did you mean /{text.removeprefix('./')}?")
+    if path == Path("/") or ".." in path.parts:
+        raise ValueError("must be a directory of its own below /, written without ..")
+    return path
+
+
+def _printable(path: Path) -> Path:
+    if not str(path).isprintable():
+        raise ValueError("must be a path of printable characters")
+    return path
+
+
+Seconds = Annotated[float, Field(ge=0.01, le=3600)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Size = Annotated[str, Field(pattern=r"^[1-9][0-9]*(MiB|GiB)$")]
+Size = Annotated[
+    str, Field(pattern=r"^[1-9][0-9]{0,8}(MiB|GiB)$", description="a size like 256MiB or 8GiB")
+]
+AnyPath = Annotated[Path, Field(strict=False), AfterValidator(_printable)]
+Directory = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: "6" and true are no numbers. What TOML can say with a type is not to be guessed.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Lab(Section):
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,9}$")] = "lab"
-    state_dir: Path = Path("/var/lib/lab")
-    runs_dir: Path = Path("runs")
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9-]{0,9}$",
+            description="1 to 10 of a-z, 0-9 and -, and begin with a letter",
+        ),
+    ] = "lab"
+    state_dir: Directory = Path("/var/lib/lab")
+    runs_dir: AnyPath = Path("runs")
 
 
 class Pool(Section):
@@ -45,7 +86,7 @@ class Pool(Section):
 class Server(Section):
     workers: Annotated[int, Field(ge=1, le=256)] = 4
     memory: Size = "256MiB"
-    cpus: Annotated[float, Field(gt=0, le=256)] | None = None
+    cpus: Annotated[float, Field(ge=0.01, le=256)] | None = None
 
 
 class Network(Section):
@@ -67,7 +108,7 @@ class Balancer(Section):
 
 class Share(Section):
     kind: Literal["auto", "nfs", "directory"] = "auto"
-    path: Path = Path("/srv/lab")
+    path: Directory = Path("/srv/lab")
 
 
 class Storage(Section):
@@ -76,7 +117,13 @@ class Storage(Section):
 
 
 class Template(Section):
-    image: Annotated[str, Field(pattern=r"^(host|[a-z][\w.-]*:[\w./-]+)$")] = "host"
+    image: Annotated[
+        str,
+        Field(
+            pattern=r"^(host|[a-z][\w.-]*:[\w./-]+)$",
+            description="host, or REMOTE:IMAGE like ubuntu:24.04",
+        ),
+    ] = "host"
 
 
 class Scaler(Section):
@@ -87,7 +134,7 @@ class Scaler(Section):
 
 
 class SessionsPolicy(Section):
-    sessions_per_server: Annotated[float, Field(gt=0, le=100_000)] = 4.0
+    sessions_per_server: Annotated[float, Field(ge=0.01, le=100_000)] = 4.0
     window_s: Seconds = 2.0
 
 
@@ -117,52 +164,62 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _can_work_together(self) -> Settings:
-        if self.pool.min > self.pool.max:
-            raise ValueError(
-                f"pool.min = {self.pool.min} is above pool.max = {self.pool.max}: "
-                f"set pool.min to {self.pool.max} or less"
+        pool, balancer = self.pool, self.balancer
+        if pool.min > pool.max:
+            raise Clash(
+                {"pool.min": pool.min, "pool.max": pool.max},
+                f"pool.min must not be above pool.max; set pool.min to {pool.max} or less",
             )
-        if self.balancer.port == self.balancer.stats_port:
-            raise ValueError(
-                f"balancer.port and balancer.stats_port are both {self.balancer.port}: "
-                f"set one of them to {self.balancer.port % 65535 + 1}, say"
+        if balancer.port == balancer.stats_port:
+            raise Clash(
+                {"balancer.port": balancer.port, "balancer.stats_port": balancer.stats_port},
+                f"two ports are needed; set one of them to {balancer.port % 65535 + 1}, say",
             )
-        for key in ("lab.state_dir", "share.path"):
-            section, name = key.split(".")
-            path = getattr(getattr(self, section), name)
-            if not path.is_absolute():
-                raise ValueError(f"{key} = {str(path)!r} is relative: give a path from /")
+        self._directories_are_apart()
         self._subnet_fits()
         self._bind_is_an_address()
         return self
 
-    def _subnet_fits(self) -> None:
-        try:
-            net = self.network.net
-        except ValueError as error:
-            raise ValueError(
-                f"network.subnet = {self.network.subnet!r} is no IPv4 subnet ({error}): "
-                "write it like 10.77.0.0/24"
-            ) from None
-        if not net.is_private:
-            raise ValueError(
-                f"network.subnet = {net} is a public range: take a private one like 10.77.0.0/24"
+    def _directories_are_apart(self) -> None:
+        own, share = self.directory, self.share.path
+        if len(bytes(own)) > LONGEST_DIRECTORY:
+            raise Clash(
+                {"lab.state_dir": str(self.lab.state_dir)},
+                f"too long for the sockets in it; keep it within {LONGEST_DIRECTORY} bytes",
             )
+        # Clones can write to the share, and the lab's own files include sockets and a password.
+        if own.is_relative_to(share) or share.is_relative_to(own):
+            raise Clash(
+                {"lab.state_dir": str(self.lab.state_dir), "share.path": str(share)},
+                f"the share and the lab's own {own} must not contain each other",
+            )
+
+    def _subnet_fits(self) -> None:
+        subnet = {"network.subnet": self.network.subnet}
+        try:
+            net = ipaddress.IPv4Network(self.network.subnet, strict=False)
+        except ValueError:
+            raise Clash(subnet, "must be an IPv4 subnet like 10.77.0.0/24") from None
+        if str(net.network_address) != self.network.subnet.partition("/")[0]:
+            raise Clash(subnet, f"must be the first address of its subnet; did you mean {net}?")
+        if not any(net.subnet_of(private) for private in PRIVATE):
+            ranges = ", ".join(map(str, PRIVATE))
+            raise Clash(subnet, f"must be private, so inside one of {ranges}")
         needed = FIRST_HOST + self.pool.max + 2
         if net.num_addresses < needed:
-            largest = 32 - (needed - 1).bit_length()
-            raise ValueError(
-                f"network.subnet = {net} has {net.num_addresses} addresses and pool.max = "
-                f"{self.pool.max} needs {needed}: make it a /{largest} or larger"
+            raise Clash(
+                subnet | {"pool.max": self.pool.max},
+                f"{net.num_addresses} addresses are too few for the {needed} that are needed; "
+                f"make the subnet a /{32 - (needed - 1).bit_length()} or larger",
             )
 
     def _bind_is_an_address(self) -> None:
         try:
             ipaddress.IPv4Address(self.balancer.bind)
         except ValueError:
-            raise ValueError(
-                f"balancer.bind = {self.balancer.bind!r} is no IPv4 address: write 127.0.0.1, "
-                "or 0.0.0.0 to be reached from other machines"
+            raise Clash(
+                {"balancer.bind": self.balancer.bind},
+                "must be an IPv4 address: 127.0.0.1, or 0.0.0.0 to be reached from other machines",
             ) from None
 
     @property
@@ -179,20 +236,17 @@ class Loaded:
 
 
 def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Loaded:
-    """Read `path` (None: defaults only), then apply `overrides`, each `section.key=value`."""
-    document: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    if path is not None:
-        document, lines = _read(path)
-        origins = {key: f"{path.name}:{lines[key]}" for key in lines}
-    for text in overrides:
-        key = _apply_override(document, text)
-        origins[key] = "--set"
+    """Read `path` (None: defaults only), then apply `overrides`, each `section.key=value`.
+
+    Raises UsageError, in one line, for whatever cannot be right.
+    """
+    source = settings_file.read(path, overrides)
+    known = list(flatten(Settings()))
     try:
-        settings = Settings.model_validate(document)
+        settings = Settings.model_validate(source.document)
     except ValidationError as error:
-        raise UsageError(_one_line(error, origins)) from None
-    return Loaded(settings, {key: origins.get(key, "default") for key in flatten(settings)})
+        raise UsageError(explain(error, Settings, known, source.origins)) from None
+    return Loaded(settings, {key: source.origins.get(key, "default") for key in known})
 
 
 def flatten(settings: Settings) -> dict[str, Any]:
@@ -207,68 +261,6 @@ def flatten(settings: Settings) -> dict[str, Any]:
         return found
 
     return walk("", settings)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}: name a readable file with --settings") from None
-    try:
-        return tomllib.loads(text), _lines_of_keys(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
-
-
-def _lines_of_keys(text: str) -> dict[str, int]:
-    lines: dict[str, int] = {}
-    section = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[([\w.\- ]+)\]", line):
-            section = header[1].replace(" ", "") + "."
-        elif key := re.match(r"\s*([\w.\-]+)\s*=", line):
-            lines[section + key[1]] = number
-    return lines
-
-
-def _apply_override(document: dict[str, Any], text: str) -> str:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set {text}: write it as section.key=value, like pool.max=6")
-    *sections, name = key.strip().split(".")
-    place = document
-    for section in sections:
-        place = place.setdefault(section, {})
-        if not isinstance(place, dict):
-            raise UsageError(f"--set {text}: {section} is no section")
-    try:
-        place[name] = tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
-        place[name] = value.strip()
-    return key.strip()
-
-
-def _one_line(error: ValidationError, origins: dict[str, str]) -> str:
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    where = origins.get(key)
-    at = f"{where}: " if where else ""
-    if problem["type"] == "extra_forbidden":
-        return f"{at}unknown setting {key}{_did_you_mean(key)}"
-    if problem["type"] == "value_error" and not key:
-        return str(problem["ctx"]["error"])
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{at}{key} = {problem['input']!r}: {message}"
-
-
-def _did_you_mean(key: str) -> str:
-    known = list(flatten(Settings())) + list(Settings.model_fields)
-    by_name = {name.rsplit(".", 1)[-1]: name for name in known}
-    close = difflib.get_close_matches(key, known, 1, 0.7) or [
-        by_name[name]
-        for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(by_name), 1, 0.6)
-    ]
-    return f": did you mean {close[0]}?" if close else ": `lab settings` lists them all"
 
 
 def policy_names() -> tuple[str, ...]:

@@ -27,6 +27,8 @@ from lab.core.model import (
 )
 
 ROTATE_BYTES = 64 * 1024 * 1024
+TAIL_BYTES = 1024 * 1024
+"""A line of a thousand slots fits."""
 
 
 def to_line(
@@ -142,3 +144,15 @@ def read_trace(path: Path) -> list[dict[str, Any]]:
     """All lines of a finished trace; a last line that was cut short by a crash is left out."""
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1] if line]
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The newest whole line of a trace; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    newest: dict[str, Any] | None = json.loads(lines[-1]) if lines else None
+    return newest

@@ -27,15 +27,22 @@ class Estate:
         self._lxd = lxd
         self._names = Names.of(settings)
 
-    def make_storage(self, progress: Progress) -> None:
-        """The project, the pool and the profile: all that a template needs."""
+    def make_storage(self, progress: Progress) -> list[str]:
+        """The project, the pool and the profile: all that a template needs.
+
+        Returns what a person should know of them.
+        """
         if not self._owned(f"projects/{self._names.project}"):
             progress("creating the LXD project")
             config = {"features.images": "true", "features.profiles": "true"}
             self._create("projects", self._names.project, {"config": self._label() | config})
-        if not self._owned(f"storage-pools/{self._names.pool}"):
-            self._make_pool(progress)
+        pool = self._owned(f"storage-pools/{self._names.pool}")
+        if pool is None:
+            pool = self._make_pool(progress)
         self._set_profile()
+        if pool["driver"] == "dir" and self._settings.storage.driver == "auto":
+            return ["no btrfs pool can be made here: clones copy every file, and are slower to make"]
+        return []
 
     def make_network(self, progress: Progress) -> None:
         """The bridge, without DHCP, DNS or a way out: addresses are set from outside."""
@@ -105,24 +112,23 @@ class Estate:
         # The profile's root disk names the pool, which cannot go while it is named.
         self._lxd.put("profiles/default", {"config": {}, "devices": {}})
 
-    def _make_pool(self, progress: Progress) -> None:
+    def _make_pool(self, progress: Progress) -> dict[str, Any]:
         driver, size = self._settings.storage.driver, self._settings.storage.size
         progress("creating the storage pool")
         if driver in ("auto", "btrfs"):
             try:
-                self._create_pool("btrfs", {"size": size})
-                return
+                return self._create_pool("btrfs", {"size": size})
             except LxdRefused as refusal:
                 if driver == "btrfs":
                     raise LabError(
                         f'{refusal}: install btrfs-progs, or set storage.driver = "dir"'
                     ) from None
-                progress(f"no btrfs pool ({refusal}); taking a directory: clones copy every file")
-        self._create_pool("dir", {})
+        return self._create_pool("dir", {})
 
-    def _create_pool(self, driver: str, config: dict[str, str]) -> None:
+    def _create_pool(self, driver: str, config: dict[str, str]) -> dict[str, Any]:
         body = {"driver": driver, "config": self._label() | config}
         self._create("storage-pools", self._names.pool, body)
+        return body
 
     def _set_profile(self) -> None:
         server = self._settings.server
