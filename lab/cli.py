@@ -6,11 +6,13 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.text import Text
 from typer.exceptions import TyperException
 
 from lab import __version__, deployment, doctor, host, lifecycle, wiring
@@ -88,6 +90,11 @@ def show(value: Any, as_json: bool, drawn: RenderableType) -> None:
         out.print(drawn)
 
 
+def notices(console: Console, texts: Iterable[str]) -> None:
+    for text in texts:
+        console.print(Text("! ", "yellow").append(text, "default"), soft_wrap=True)
+
+
 @app.command()
 def up(context: typer.Context) -> None:
     """Bring the lab up, or bring it in line with the settings."""
@@ -97,8 +104,7 @@ def up(context: typer.Context) -> None:
 def bring_up(settings: Settings) -> deployment.Deployment:
     with Steps(err) as steps:
         new = lifecycle.up(settings, steps)
-    for notice in new.notices:
-        err.print(f"[yellow]![/] {notice}")
+    notices(err, new.notices)
     err.print(f"[green]✓[/] the lab serves at [bold]{new.service_url}[/]")
     return new
 
@@ -110,7 +116,8 @@ def down(
 ) -> None:
     """Remove all that the lab made, except the template and its image."""
     with Steps(err) as steps:
-        lifecycle.down(settings_of(context), purge, steps)
+        left = lifecycle.down(settings_of(context), purge, steps)
+    notices(err, left)
     err.print("[green]✓[/] the lab is down")
 
 
@@ -121,9 +128,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     if not report["up"] and not as_json:
         deployment.require(settings_of(context))
     show(report, as_json, tables.status(report))
-    for notice in report.get("notices", ()):
-        if not as_json:
-            out.print(f"[yellow]![/] {notice}")
+    if not as_json:
+        notices(out, report["notices"])
     if not report["up"] or report["scaler"]["pid"] is None:
         raise typer.Exit(1)
 
@@ -168,10 +174,10 @@ def scale(
             steps.count(serving, servers)
             if time.monotonic() - began_s > patience_s:
                 raise LabError(
-                    f"{serving} of {servers} servers serve after {patience_s:g} s: `lab logs` says why"
+                    f"{serving} servers serve after {patience_s:g} s, not {servers}: "
+                    "`lab logs` says why"
                 )
             time.sleep(0.05)
-        # Those that still count as serving may wait for this to be true of the whole pool.
     took_s = time.monotonic() - began_s
     err.print(f"[green]✓[/] {servers} serve after {took_s:.2f} s; held for {hold:g} s")
 
@@ -234,7 +240,9 @@ def run(
 def logs(
     context: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many to begin with.")] = 20,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, help="How many to begin with.")
+    ] = 20,
 ) -> None:
     """What the scaler decided, a line each."""
     path = deployment.require(settings_of(context)).settings.directory / "scaler.log"
@@ -264,21 +272,25 @@ def template_show(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+def complain(message: str) -> None:
+    err.print(Text("lab: ", "bold red").append(message, "default"), soft_wrap=True)
+
+
 def main() -> None:
     """Run the command line; a person's mistake is one line and an exit code, never a traceback."""
     from lab import cli_load  # noqa: F401  adds its commands; last, as it uses this module
 
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="lab", standalone_mode=False)
     except LabError as error:
-        err.print(f"[bold red]lab:[/] {error}", soft_wrap=True)
+        complain(str(error))
         code = error.exit_code
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        err.print(f"[bold red]lab:[/] {message} (`lab --help` lists what there is)", soft_wrap=True)
+        complain(f"{message.rstrip('.')} (`lab --help` lists what there is)")
         code = getattr(error, "exit_code", 2)
     except PermissionError as error:
-        err.print(f"[bold red]lab:[/] {error.filename} is not yours to use: run it with sudo")
+        complain(f"{error.filename} is not yours to use: run it with sudo")
         code = 1
     except KeyboardInterrupt:
         code = 130

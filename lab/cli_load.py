@@ -41,9 +41,7 @@ def load(
         arguments = list(context.args)
 
         def run(line: OnLine, progress: OnProgress) -> tuple[Path, Verdict]:
-            return run_ab(
-                arguments, found.service_url, *_where(found), line, progress, path=path
-            )
+            return run_ab(arguments, found.service_url, *_where(found), line, progress, path=path)
 
         finish(watched(found, "ab", run), as_json)
         return
@@ -90,7 +88,7 @@ def watched(found: Deployment, scenario: str, run: Run) -> tuple[Path, Verdict]:
     with LiveView(found.settings.lab.name, "lxd", scenario, console=err) as view:
         return run(
             view.line,
-            lambda at: view.progress(at.elapsed_s, at.total_s or 0.0, at.users),
+            lambda at: view.progress(at.elapsed_s, at.total_s, at.users),
         )
 
 

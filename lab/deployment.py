@@ -22,6 +22,8 @@ class Deployment:
     notices: tuple[str, ...] = ()
     """What a person should know: a port that was taken, a share without NFS."""
     share_kind: str = ""
+    share_source: str = ""
+    """The host's directory that every clone has at /srv/share."""
     template: str = ""
     """The hash of the template's recipe."""
 
@@ -47,6 +49,7 @@ def write(deployment: Deployment) -> None:
         "asked": deployment.asked.model_dump(mode="json"),
         "notices": deployment.notices,
         "share_kind": deployment.share_kind,
+        "share_source": deployment.share_source,
         "template": deployment.template,
     }
     new = path.with_suffix(".new")
@@ -63,6 +66,7 @@ def read(settings: Settings) -> Deployment | None:
             Settings.model_validate(document["asked"]),
             tuple(document["notices"]),
             document["share_kind"],
+            document["share_source"],
             document["template"],
         )
     except FileNotFoundError:

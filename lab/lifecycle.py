@@ -5,12 +5,13 @@ Both can be repeated, interrupted and repeated again; they hold no record of how
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,10 @@ from pathlib import Path
 from lab import deployment, host, scaler, wiring
 from lab.assets import asset
 from lab.balancer import config
+from lab.balancer.haproxy import BACKEND, FRONTEND
 from lab.balancer.process import HAProxyProcess
 from lab.balancer.runtime import RuntimeSocket
 from lab.balancer.statistics import parse
-from lab.balancer.haproxy import BACKEND, FRONTEND
 from lab.core.phases import Gate
 from lab.deployment import Deployment
 from lab.errors import LabError
@@ -33,6 +34,7 @@ from lab.settings import Settings
 from lab.share.base import Share
 from lab.share.choose import choose
 from lab.template import build, recipe
+from lab.worlds.base import Fleet
 from lab.worlds.lxd import SPEC_KEY
 
 READY_PATIENCE_S = 30
@@ -46,20 +48,11 @@ def up(asked: Settings, progress: Progress) -> Deployment:
     asked.directory.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(asked.directory):
         settings, notices = _free_places(asked)
-        parts = _Parts(settings)
-        notices += parts.ground(progress)
-        share = parts.share()
-        progress(f"sharing {settings.share.path}")
-        share.up()
-        if share.notice:
-            notices.append(share.notice)
-        new = Deployment(
-            settings, asked, tuple(notices), share.kind, parts.recipe.hash
-        )
+        new = lay_ground(settings, asked, progress, notices)
         if deployment.read(asked) != new:
             scaler.stop(settings.directory)
             deployment.write(new)
-        parts.remove_stale_clones(new, progress)
+        _remove_stale_clones(new, progress)
         progress("starting HAProxy")
         start_balancer(settings)
         progress("starting the scaler")
@@ -69,18 +62,24 @@ def up(asked: Settings, progress: Progress) -> Deployment:
         return new
 
 
-def down(settings: Settings, purge: bool, progress: Progress) -> None:
-    """Remove what the lab made; its template and their image too if `purge`."""
+def down(settings: Settings, purge: bool, progress: Progress) -> tuple[str, ...]:
+    """Remove what the lab made; the template and its image too if `purge`.
+
+    Returns what was left in place, and why.
+    """
     host.require_root("`lab down`")
-    if settings.directory.exists():
-        with one_at_a_time(settings.directory):
-            _down(settings, purge, progress)
-        shutil.rmtree(settings.directory)
+    if not settings.directory.exists():
+        left = _down(settings, purge, progress)
     else:
-        _down(settings, purge, progress)
+        with one_at_a_time(settings.directory):
+            left = _down(settings, purge, progress)
+        shutil.rmtree(settings.directory)
+        with contextlib.suppress(OSError):  # another lab's directory is beside it
+            settings.lab.state_dir.rmdir()
+    return left
 
 
-def _down(asked: Settings, purge: bool, progress: Progress) -> None:
+def _down(asked: Settings, purge: bool, progress: Progress) -> tuple[str, ...]:
     found = deployment.read(asked)
     settings = found.settings if found else asked
     progress("stopping the scaler")
@@ -90,60 +89,62 @@ def _down(asked: Settings, purge: bool, progress: Progress) -> None:
     estate = wiring.estate(settings)
     _remove_clones(settings, estate, progress)
     progress("removing the share")
-    for share in _shares(settings):
-        share.down(purge)
+    left = [share.down(purge) for share in _shares(settings)]
     progress("removing the bridge")
     estate.remove_network()
     host.unblock_route(Names.of(settings).subnet)
     if purge:
         progress("removing the template, its image and the storage pool")
         estate.remove_storage()
+    return tuple(notice for notice in left if notice)
 
 
-class _Parts:
-    """What `up` builds on, made in the order in which each needs the one before."""
+def lay_ground(
+    settings: Settings, asked: Settings, progress: Progress, notices: Sequence[str] = ()
+) -> Deployment:
+    """Storage, template, bridge, addresses and share: all that clones stand on."""
+    names = Names.of(settings)
+    lxd = Lxd(names.project)
+    estate = Estate(settings, lxd)
+    host.block_route(names.subnet)
+    found = [*notices, *estate.make_storage(progress)]
+    wanted = recipe.read(settings.template.image, asset("containers"))
+    build_template(settings, estate, lxd, wanted, progress)
+    estate.make_network(progress)
+    wiring.neighbours(settings)
+    share = choose(settings, _id_base(lxd))
+    progress(f"sharing {settings.share.path}")
+    share.up()
+    if share.notice:
+        found.append(share.notice)
+    return Deployment(settings, asked, tuple(found), share.kind, str(share.source), wanted.hash)
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.names = Names.of(settings)
-        self.lxd = Lxd(self.names.project)
-        self.estate = Estate(settings, self.lxd)
-        self.recipe = recipe.read(settings.template.image, asset("containers"))
 
-    def ground(self, progress: Progress) -> list[str]:
-        """Storage, template, bridge and addresses; what a person should know of them."""
-        host.block_route(self.names.subnet)
-        notices = self.estate.make_storage(progress)
-        build_template(self.settings, self.estate, self.lxd, self.recipe, progress)
-        self.estate.make_network(progress)
-        wiring.neighbours(self.settings)
-        return notices
-
-    def share(self) -> Share:
-        return choose(self.settings, _id_base(self.lxd))
-
-    def remove_stale_clones(self, new: Deployment, progress: Progress) -> None:
-        """Delete the clones that were made from another template or with other settings."""
-        fleet = wiring.lxd_fleet(new)
-        stale = [
-            slot
-            for slot, record in self.estate.clones().items()
-            if slot > self.settings.pool.max
-            or record["config"].get(SPEC_KEY) != fleet.spec(slot)["config"][SPEC_KEY]
-        ]
-        if stale:
-            progress(f"removing {len(stale)} clones of an earlier template")
-            scaler.stop(self.settings.directory)
-            _delete(fleet.delete, stale)
+def _remove_stale_clones(new: Deployment, progress: Progress) -> None:
+    """Delete the clones that were made from another template or with other settings."""
+    settings = new.settings
+    fleet = wiring.lxd_fleet(new)
+    stale = [
+        slot
+        for slot, record in wiring.estate(settings).clones().items()
+        if slot > settings.pool.max
+        or record["config"].get(SPEC_KEY) != fleet.spec(slot)["config"][SPEC_KEY]
+    ]
+    if stale:
+        progress(f"removing {len(stale)} clones of an earlier template")
+        scaler.stop(settings.directory)
+        _delete(fleet, stale)
 
 
 def build_template_alone(settings: Settings, progress: Progress) -> bool:
     """`lab template build`: the template and the storage that it needs; whether it was built."""
     settings.directory.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(settings.directory):
-        parts = _Parts(settings)
-        parts.estate.make_storage(progress)
-        return build_template(settings, parts.estate, parts.lxd, parts.recipe, progress)
+        lxd = Lxd(settings.lab.name)
+        estate = Estate(settings, lxd)
+        estate.make_storage(progress)
+        wanted = recipe.read(settings.template.image, asset("containers"))
+        return build_template(settings, estate, lxd, wanted, progress)
 
 
 def build_template(
@@ -218,7 +219,9 @@ def _free_places(asked: Settings) -> tuple[Settings, list[str]]:
         else:
             ports[key] = host.free_port(address, wanted, avoid=tuple(ports.values()))
         if ports[key] != wanted:
-            notices.append(f"balancer.{key} {wanted} is taken by another program: took {ports[key]}")
+            notices.append(
+                f"balancer.{key} {wanted} is taken by another program: took {ports[key]}"
+            )
     settings = asked.model_copy(
         update={
             "network": asked.network.model_copy(update={"subnet": str(subnet)}),
@@ -249,23 +252,23 @@ def _remove_clones(settings: Settings, estate: Estate, progress: Progress) -> No
     if slots:
         progress(f"removing {len(slots)} clones")
         fleet = wiring.lxd_fleet(Deployment(settings, settings))
-        _delete(fleet.delete, slots)
+        _delete(fleet, slots)
 
 
-def _delete(delete: object, slots: list[int]) -> None:
-    assert callable(delete)
+def _delete(fleet: Fleet, slots: list[int]) -> None:
     with ThreadPoolExecutor(PARALLEL) as pool:
-        for done in [pool.submit(delete, slot, DELETE_DEADLINE_S) for slot in slots]:
+        for done in [pool.submit(fleet.delete, slot, DELETE_DEADLINE_S) for slot in slots]:
             done.result()
 
 
 def _wait_until_serving(new: Deployment, servers: int) -> None:
-    deadline = time.monotonic() + READY_PATIENCE_S + new.settings.scaler.boot_deadline_s
+    patience_s = READY_PATIENCE_S + new.settings.scaler.boot_deadline_s
+    deadline = time.monotonic() + patience_s
     while serving(new.settings) < servers:
         if scaler.running_pid(new.settings.directory) is None:
             raise LabError("the scaler has ended: `lab logs` says why")
         if time.monotonic() > deadline:
             raise LabError(
-                f"fewer than {servers} servers answer after {deadline:g} s: `lab logs` says why"
+                f"fewer than {servers} servers serve after {patience_s:g} s: `lab logs` says why"
             )
         time.sleep(0.02)

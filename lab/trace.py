@@ -1,8 +1,8 @@
 """The run record: one JSON line a tick. Every view, verdict and replay reads it and nothing else.
 
 A line holds `tick`, `at` (UTC, ISO 8601), `at_s` (the world's monotonic seconds), `policy`,
-`observation` (`slots`, `metrics`, `operator`, `unknown`), `recommendation`, `guards`, `wanted`, `actions`,
-`outcomes`, `tick_ms` and `sentence`; numbers that could not be measured are null.
+`observation` (`slots`, `metrics`, `operator`, `unknown`), `recommendation`, `guards`, `wanted`,
+`actions`, `outcomes`, `tick_ms` and `sentence`; numbers that could not be measured are null.
 """
 
 from __future__ import annotations
@@ -68,16 +68,26 @@ def observation_of(line: dict[str, Any]) -> Observation:
     """The observation of a trace line, as the scaler saw it."""
     seen = line["observation"]
     slots = tuple(
-        Slot(**{**slot, "phase": Phase(slot["phase"]), "doing": slot["doing"] and Verb(slot["doing"])})
+        Slot(
+            **{
+                **slot,
+                "phase": Phase(slot["phase"]),
+                "doing": slot["doing"] and Verb(slot["doing"]),
+            }
+        )
         for slot in seen["slots"]
     )
     return Observation(
         line["at_s"],
         slots,
-        Metrics(**seen["metrics"]),
+        Metrics(**{key: _whole(value) for key, value in seen["metrics"].items()}),
         Operator(**seen["operator"]),
         seen["unknown"],
     )
+
+
+def _whole(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class TraceWriter:

@@ -8,7 +8,6 @@ import signal
 import time
 
 from lab import host, loop, scaler, trace
-from lab.assets import asset
 from lab.balancer.config import BalancerConfig, Server, stats_password, unprivileged_user
 from lab.balancer.haproxy import HAProxyBalancer, server_name
 from lab.balancer.requestlog import RequestLog
@@ -31,19 +30,13 @@ LOG_WINDOW_S = 5.0
 SAY_AGAIN_S = 60.0
 
 
-def share_source(deployment: Deployment) -> str:
-    settings = deployment.settings
-    mounted = deployment.share_kind == "nfs"
-    return str(settings.directory / "share" if mounted else settings.share.path)
-
-
 def lxd_fleet(deployment: Deployment) -> LxdFleet:
     settings = deployment.settings
     return LxdFleet(
         Lxd(settings.lab.name),
         Names.of(settings),
         settings.pool.max,
-        share_source(deployment),
+        deployment.share_source,
         deployment.template,
     )
 

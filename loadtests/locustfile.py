@@ -13,6 +13,7 @@ LAB_LOAD_RECORD, the file that the counts go to.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from itertools import count
@@ -77,6 +78,9 @@ class ScenarioShape(LoadTestShape):
 @events.init.add_listener
 def let_requests_finish(environment: Any, **_: Any) -> None:
     environment.stop_timeout = environment.stop_timeout or IN_FLIGHT_S
+    # Locust takes SIGTERM for a request to finish only once its load shape has ended; before that
+    # it would die of it, with requests in flight and nothing recorded. It heeds Ctrl-C always.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @events.test_start.add_listener

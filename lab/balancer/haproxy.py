@@ -7,7 +7,7 @@ import time
 from lab.balancer.requestlog import RequestLog, quantile
 from lab.balancer.runtime import BalancerUnreachable, RuntimeSocket
 from lab.balancer.statistics import Rate, Statistics, StatisticsCut, parse
-from lab.core.model import Metrics
+from lab.core.model import MAX_TIMES, Metrics
 from lab.worlds.base import ServerState
 
 FRONTEND = "service"
@@ -53,6 +53,7 @@ class HAProxyBalancer:
         if self._latest is None:
             return Metrics()
         at_s, statistics = self._latest
+        new = self._log.new()[-MAX_TIMES:]
         times = sorted(record.total_ms for record in self._log.recent() if record.status > 0)
         return Metrics(
             in_flight=statistics.in_flight,
@@ -62,6 +63,8 @@ class HAProxyBalancer:
             p50_ms=quantile(times, 0.50) if times else None,
             p95_ms=quantile(times, 0.95) if times else None,
             p99_ms=quantile(times, 0.99) if times else None,
+            total_ms=tuple(record.total_ms for record in new),
+            answer_ms=tuple(record.answer_ms for record in new if record.answer_ms >= 0),
         )
 
     def open(self, slot: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import threading
@@ -75,7 +76,7 @@ def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
 
 def quantile(ordered: list[int], share: float) -> float:
     """The nearest-rank quantile of an ordered, non-empty list."""
-    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
+    return float(ordered[max(0, math.ceil(share * len(ordered)) - 1)])
 
 
 class RequestLog:
@@ -85,12 +86,13 @@ class RequestLog:
         self._window_s = window_s
         self._records: deque[tuple[float, Record]] = deque(maxlen=MAX_RECORDS)
         self._lock = threading.Lock()
+        self._new: deque[Record] = deque(maxlen=MAX_RECORDS)
         self._bad_lines = 0
         self._path = path
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
-        os.chmod(path, 0o660 if group_id is not None else 0o600)
+        path.chmod(0o660 if group_id is not None else 0o600)
         if group_id is not None:
             os.chown(path, -1, group_id)
         self._listener.listen(4)
@@ -110,6 +112,13 @@ class RequestLog:
             while self._records and self._records[0][0] < since:
                 self._records.popleft()
             return [record for _, record in self._records]
+
+    def new(self) -> list[Record]:
+        """What arrived since the last call, oldest first."""
+        with self._lock:
+            taken = list(self._new)
+            self._new.clear()
+        return taken
 
     def close(self) -> None:
         self._closing = True
@@ -155,3 +164,4 @@ class RequestLog:
                 continue
             with self._lock:
                 self._records.append((now, record))
+                self._new.append(record)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+MAX_TIMES = 2000
+
 
 class Phase(StrEnum):
     """Where a slot stands between nothing at all and answering requests."""
@@ -63,6 +65,9 @@ class Slot:
     """The action under way on this slot."""
     fault: str = ""
     """Why it is broken, in a few words."""
+    cpus: float | None = None
+    """CPU seconds that the clone used a second; None: not measured."""
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,11 @@ class Metrics:
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
+    total_ms: tuple[int, ...] | None = None
+    """Of each request that ended since the last observation: from its arrival to its last byte,
+    its time in the queue included (HAProxy's `Ta`). At most MAX_TIMES of them, the latest."""
+    answer_ms: tuple[int, ...] | None = None
+    """Of the same requests, those that a server answered: how long it took (HAProxy's `Tr`)."""
 
 
 @dataclass(frozen=True, slots=True)

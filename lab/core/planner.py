@@ -65,9 +65,7 @@ def _grow(observation: Observation, count: int) -> list[Action]:
         if slot.phase is not Phase.SERVING and _idle(slot, Verb.SERVE) and not slot.fault
     ]
     candidates.sort(key=lambda slot: (SOONEST.index(slot.phase), slot.number))
-    return [
-        Action(Verb.SERVE, slot.number, f"was {slot.phase}") for slot in candidates[:count]
-    ]
+    return [Action(Verb.SERVE, slot.number, f"was {slot.phase}") for slot in candidates[:count]]
 
 
 def _shrink(observation: Observation, count: int) -> list[Action]:

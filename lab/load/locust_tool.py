@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,11 +81,11 @@ def run_locust_page(
 ) -> None:
     """Serve Locust's own page on loopback until it is stopped (Ctrl-C); nothing is recorded.
 
-    `on_ready` gets the page's address once it answers. If `web_port` is taken a free one is used instead.
+    `on_ready` gets the page's address once it answers. If `web_port` is taken a free one is used.
     Raises `LabError` when Locust does not start.
     """
     port = _free_port(web_port)
-    with TemporaryDirectory(prefix="lab-locust-") as folder:
+    with TemporaryDirectory(prefix="lab-locust-") as folder, suppress(KeyboardInterrupt):
         command = [*_locust(url), "--web-host=127.0.0.1", f"--web-port={port}"]
         log_path = Path(folder) / "locust.log"
         with ToolProcess(command, log_path, {"LAB_SCENARIO": str(scenario.path)}) as process:

@@ -201,7 +201,7 @@ def _union_tag_at(loc: tuple[int | str, ...]) -> int | None:
 
 
 def _nearest(written: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(written, known, 1, 0.6)
+    close = difflib.get_close_matches(written, known, 1, 0.5)
     return f"did you mean {close[0]}?" if close else f"known here are {', '.join(known)}"
 
 

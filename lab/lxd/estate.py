@@ -41,7 +41,9 @@ class Estate:
             pool = self._make_pool(progress)
         self._set_profile()
         if pool["driver"] == "dir" and self._settings.storage.driver == "auto":
-            return ["no btrfs pool can be made here: clones copy every file, and are slower to make"]
+            return [
+                "no btrfs pool can be made here: clones copy every file, and are slower to make"
+            ]
         return []
 
     def make_network(self, progress: Progress) -> None:

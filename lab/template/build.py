@@ -20,6 +20,13 @@ RECIPE_KEY = "user.lab.recipe"
 BUILDING = "template-building"
 SETUP_DEADLINE_S = 900
 BOOT_DEADLINE_S = 120
+WAIT_FOR_BOOT = """
+until case "$(systemctl is-system-running --wait 2>/dev/null)" in
+    running | degraded) true ;;
+    *) false ;;
+esac; do sleep 0.1; done
+"""
+"""Until init listens it answers nothing; "degraded" is a unit that no container can run."""
 
 
 def show(lxd: Lxd, recipe: Recipe) -> dict[str, Any]:
@@ -93,9 +100,7 @@ def _make(
         SETUP_DEADLINE_S,
     )
     _state(lxd, BUILDING, "start")
-    # The exit code says "degraded" where a unit failed that no container can run: not our matter.
-    wait = "systemctl is-system-running --wait >/dev/null 2>&1 || true"
-    lxd.execute(BUILDING, ["sh", "-c", wait], BOOT_DEADLINE_S)
+    lxd.execute(BUILDING, ["sh", "-c", WAIT_FOR_BOOT], BOOT_DEADLINE_S)
     for name, content in recipe.files:
         lxd.push(BUILDING, f"/opt/lab/{name}", content, 0o755 if name.endswith(".sh") else 0o644)
     lxd.execute(BUILDING, ["sh", "/opt/lab/setup.sh"], SETUP_DEADLINE_S)

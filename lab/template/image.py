@@ -99,10 +99,10 @@ def _build(lxd: Lxd, recipe: Recipe, workspace: Path, progress: Progress) -> Any
         # JSON is YAML too.
         Path(folder, "metadata.yaml").write_text(json.dumps(metadata))
         progress("importing the image into LXD")
-        archive = f"{folder}/image.tar"
-        tar = ["tar", "--numeric-owner", "--xattrs", "-C", folder, "-cf", archive]
+        archive = Path(folder, "image.tar")
+        tar = ["tar", "--numeric-owner", "--xattrs", "-C", folder, "-cf", str(archive)]
         _run([*tar, "metadata.yaml", "rootfs"], TAR_TIMEOUT_S)
-        with open(archive, "rb") as content:
+        with archive.open("rb") as content:
             headers = {"Content-Type": "application/octet-stream", "X-LXD-public": "false"}
             return lxd.upload("images", content, headers)
 

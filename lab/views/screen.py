@@ -45,7 +45,7 @@ def render(state: ViewState, width: int, height: int) -> Text:
         lines.append(Text("waiting for the scaler's first word", "dim"))
         return _fit(lines, width, height)
     seen = state.observation
-    lines += [*blank, *slots.tiles(seen.slots, width), slots.counts(seen.slots), *blank]
+    lines += [*blank, *slots.tiles(seen.slots, width), *slots.counts(seen.slots, width), *blank]
     lines += [*_numbers(state, width), *blank]
     sentence = _sentence(state, width)
     rows = height - len(lines) - len(sentence) - len(blank)

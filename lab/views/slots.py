@@ -50,16 +50,21 @@ def tiles(slots: Sequence[Slot], width: int) -> list[Text]:
     return _letters(slots, width)
 
 
-def counts(slots: Sequence[Slot]) -> Text:
-    """How many slots are in each phase; it also explains the letters."""
+def counts(slots: Sequence[Slot], width: int) -> list[Text]:
+    """How many slots are in each phase, in as few lines as fit; it also explains the letters."""
     numbers = Counter(slot.phase for slot in slots)
-    line = Text()
+    lines = [Text()]
     for phase, look in LOOKS.items():
-        if numbers[phase]:
-            line.append("   " if line else "")
-            line.append(f" {look.letter} ", look.style)
-            line.append(f" {phase} ").append(str(numbers[phase]), "bold")
-    return line
+        if not numbers[phase]:
+            continue
+        part = Text().append(f" {look.letter} ", look.style)
+        part.append(f" {phase} ").append(str(numbers[phase]), "bold")
+        gap = "   " if lines[-1] else ""
+        if lines[-1].cell_len + len(gap) + part.cell_len > width:
+            lines.append(part)
+        else:
+            lines[-1].append(gap).append_text(part)
+    return lines
 
 
 def _boxes(slots: Sequence[Slot], width: int) -> list[Text]:

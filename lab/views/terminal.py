@@ -6,6 +6,7 @@ anywhere else it prints one plain line for each change.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -66,6 +67,8 @@ class LiveView:
                 get_renderable=self._frame,
                 refresh_per_second=REFRESH_PER_S,
                 vertical_overflow="crop",
+                # Output that goes into a file or a pipe is not to appear above the picture.
+                redirect_stdout=sys.stdout.isatty(),
             )
             self._live.start(refresh=True)
         return self

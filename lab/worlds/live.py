@@ -95,6 +95,12 @@ class LiveWorld:
         self._jobs: dict[int, tuple[Job, Future[None]]] = {}
         self._faults: dict[int, Fault] = {}
         self._ended: list[Outcome] = []
+        self._perform_by_verb = {
+            Verb.SERVE: self._serve,
+            Verb.DRAIN: self._drain,
+            Verb.PARK: self._park,
+            Verb.REMOVE: self._remove,
+        }
         self._pool = ThreadPoolExecutor(min(slots, MAX_PARALLEL), thread_name_prefix="slot")
 
     @property
@@ -175,9 +181,7 @@ class LiveWorld:
                 before = self._jobs.get(action.slot)
                 if before is not None:
                     before[0].called_off.set()
-                allowed_s = (
-                    self._deadlines.boot_s if action.verb is Verb.SERVE else STOP_DEADLINE_S
-                )
+                allowed_s = self._deadlines.boot_s if action.verb is Verb.SERVE else STOP_DEADLINE_S
                 job = Job(action, self.now_s() + allowed_s)
                 future = self._pool.submit(self._perform, job, before and before[1])
                 self._jobs[action.slot] = (job, future)
@@ -202,7 +206,7 @@ class LiveWorld:
         try:
             if before is not None:
                 before.result()
-            self._PERFORM[job.action.verb](self, job)
+            self._perform_by_verb[job.action.verb](job)
         except CalledOff:
             error = "called off"
         except LabError as failure:
@@ -210,9 +214,7 @@ class LiveWorld:
         except Exception as failure:  # a bug must not look like an action that never ends
             log.exception("%s", job.action)
             error = f"{type(failure).__name__}: {failure}"
-        outcome = Outcome(
-            job.action, round(self.now_s() - began_s, 4), error, tuple(job.steps)
-        )
+        outcome = Outcome(job.action, round(self.now_s() - began_s, 4), error, tuple(job.steps))
         self._finish(job, outcome)
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
@@ -277,5 +279,3 @@ class LiveWorld:
             cut = self._balancer.shut(job.action.slot)
         if cut:
             job.steps[-1] = (f"shut, {cut} requests cut", job.steps[-1][1])
-
-    _PERFORM = {Verb.SERVE: _serve, Verb.DRAIN: _drain, Verb.PARK: _park, Verb.REMOVE: _remove}

@@ -123,9 +123,7 @@ class LxdFleet:
         if self._thread is not None:
             self._thread.join(timeout=2)
 
-    def _change_state(
-        self, slot: int, action: str, deadline_s: float, force: bool = False
-    ) -> None:
+    def _change_state(self, slot: int, action: str, deadline_s: float, force: bool = False) -> None:
         body = {"action": action, "timeout": -1, "force": force}
         try:
             self._lxd.put(f"instances/{container_name(slot)}/state", body, deadline_s)

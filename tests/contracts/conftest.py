@@ -1,120 +1,21 @@
-"""Worlds that every contract test runs on."""
+"""Every contract test runs on every live world."""
 
 from __future__ import annotations
 
-import socket
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from lab.assets import asset
-from lab.balancer.config import BalancerConfig, Server, install, render
-from lab.balancer.haproxy import HAProxyBalancer
-from lab.balancer.process import HAProxyProcess
-from lab.balancer.requestlog import RequestLog
-from lab.balancer.runtime import RuntimeSocket
-from lab.core.model import Action, Observation, Operator, Outcome, Phase, Verb
-from lab.worlds.live import Deadlines, LiveWorld
-from lab.worlds.process import ProcessFleet
-
-SLOTS = 3
-DEADLINES = Deadlines(boot_s=20, unhealthy_s=2)
+from support.lxd_lab import lxd_stage
+from support.stage import Stage, process_stage
 
 
-@dataclass
-class Stage:
-    """A world under test, with what a test needs to look behind it."""
-
-    world: LiveWorld
-    fleet: ProcessFleet
-    url: tuple[str, int]
-    process: HAProxyProcess
-    reopen: Callable[[], LiveWorld]
-
-    def observe(self) -> Observation:
-        return self.world.observe(Operator())
-
-    def phases(self) -> dict[int, Phase]:
-        return {slot.number: slot.phase for slot in self.observe().slots}
-
-    def do(self, verb: Verb, *slots: int, patience_s: float = 30) -> dict[int, Outcome]:
-        """Apply and wait for the outcomes."""
-        self.world.apply(tuple(Action(verb, slot, "test") for slot in slots))
-        done: dict[int, Outcome] = {}
-        until = time.monotonic() + patience_s
-        while set(done) != set(slots):
-            assert time.monotonic() < until, f"{verb} {set(slots) - set(done)} did not end"
-            done |= {outcome.action.slot: outcome for outcome in self.world.outcomes()}
-            time.sleep(0.005)
-        return done
-
-    def wait(self, ready: Callable[[Observation], bool], patience_s: float = 20) -> Observation:
-        until = time.monotonic() + patience_s
-        while not ready(seen := self.observe()):
-            assert time.monotonic() < until, f"never so: {seen}"
-            time.sleep(0.02)
-        return seen
-
-
-def free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
-
-
-def free_range(count: int) -> int:
-    """The first of `count` consecutive free ports."""
-    for first in range(23_000, 30_000, count):
-        try:
-            for port in range(first, first + count):
-                socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return first
-    raise AssertionError("no free ports")
-
-
-@contextmanager
-def process_stage(directory: Path) -> Iterator[Stage]:
-    share = directory / "share"
-    share.mkdir()
-    (share / "index.html").write_text("<p>shared</p>")
-    port, stats_port = free_ports(2)
-    first = free_range(SLOTS + 1)
-    servers = tuple(
-        Server(f"web-{slot}", "127.0.0.1", first + slot) for slot in range(1, SLOTS + 1)
-    )
-    config = BalancerConfig(
-        directory, "127.0.0.1", port, stats_port, "secret", servers, 4, 100, 5000, 5000
-    )
-    install(config, render(config, asset("haproxy") / "haproxy.cfg.j2"))
-    process = HAProxyProcess(directory)
-    process.start()
-    application = asset("containers") / "app" / "app.py"
-    fleet = ProcessFleet(directory, application, share, SLOTS, 4, first)
-
-    def open_world() -> LiveWorld:
-        log = RequestLog(directory / "log.sock", 5.0)
-        balancer = HAProxyBalancer(RuntimeSocket(directory / "haproxy.sock"), log)
-        return LiveWorld("process", fleet, balancer, SLOTS, DEADLINES)
-
-    stage = Stage(open_world(), fleet, ("127.0.0.1", port), process, open_world)
-    try:
-        yield stage
-    finally:
-        stage.world.close()
-        process.stop()
-        for slot in range(1, SLOTS + 1):
-            fleet.delete(slot, 10)
-
-
-@pytest.fixture(params=["process"])
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    with process_stage(tmp_path) as made:
-        yield made
+@pytest.fixture(params=["process", pytest.param("lxd", marks=pytest.mark.lxd)])
+def stage(request: pytest.FixtureRequest, tmp_path: Path, require) -> Iterator[Stage]:
+    require("haproxy")
+    if request.param == "process":
+        with process_stage(tmp_path) as made:
+            yield made
+    else:
+        with lxd_stage(request.getfixturevalue("lxd_lab")) as made:
+            yield made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,19 +10,9 @@ from lab.core.model import Action, Phase, Verb
 from lab.core.phases import Container
 
 
-def get(stage, path="/", timeout=10):
-    connection = http.client.HTTPConnection(*stage.url, timeout=timeout)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.getheader("X-Served-By"), answer.read().decode()
-    finally:
-        connection.close()
-
-
 def test_slots_are_empty_at_first_and_nobody_serves(stage):
     assert set(stage.phases().values()) == {Phase.EMPTY}
-    status, _, body = get(stage)
+    status, _, body = stage.get()
     assert status == 503
     assert "No server is free" in body
 
@@ -33,7 +22,7 @@ def test_serve_brings_an_empty_slot_to_answering(stage):
     assert not outcome.error
     assert [step for step, _ in outcome.steps] == ["create", "start", "ready", "join"]
     assert stage.phases() == {1: Phase.EMPTY, 2: Phase.SERVING, 3: Phase.EMPTY}
-    status, server, body = get(stage)
+    status, server, body = stage.get()
     assert (status, server) == (200, "web-2")
     assert "Hello from web-2!" in body
 
@@ -41,7 +30,7 @@ def test_serve_brings_an_empty_slot_to_answering(stage):
 def test_serving_in_parallel_serves_all(stage):
     outcomes = stage.do(Verb.SERVE, 1, 2, 3)
     assert not any(outcome.error for outcome in outcomes.values())
-    assert {get(stage)[1] for _ in range(12)} == {"web-1", "web-2", "web-3"}
+    assert {stage.get()[1] for _ in range(12)} == {"web-1", "web-2", "web-3"}
 
 
 def test_no_request_fails_while_servers_join(stage):
@@ -51,7 +40,7 @@ def test_no_request_fails_while_servers_join(stage):
     def client():
         statuses = []
         while not stopping.is_set():
-            statuses.append(get(stage)[0])
+            statuses.append(stage.get()[0])
         return statuses
 
     with ThreadPoolExecutor(4) as pool:
@@ -71,11 +60,11 @@ def test_no_request_fails_while_servers_join(stage):
 def test_draining_finishes_what_is_in_flight_and_takes_nothing_new(stage):
     stage.do(Verb.SERVE, 1, 2)
     with ThreadPoolExecutor(8) as pool:
-        slow = [pool.submit(get, stage, "/work?ms=1500") for _ in range(8)]
+        slow = [pool.submit(stage.get, "/work?ms=1500") for _ in range(8)]
         stage.wait(lambda seen: seen.metrics.in_flight == 8)
         stage.do(Verb.DRAIN, 1)
         assert stage.phases()[1] is Phase.DRAINING
-        assert {get(stage)[1] for _ in range(3)} == {"web-2"}
+        assert {stage.get()[1] for _ in range(3)} == {"web-2"}
         assert {answer.result()[0] for answer in slow} == {200}
     drained = stage.wait(lambda seen: seen.slots[0].sessions == 0)
     assert drained.slots[0].phase is Phase.DRAINING
@@ -86,13 +75,13 @@ def test_a_draining_server_can_be_taken_back(stage):
     stage.do(Verb.DRAIN, 1)
     outcome = stage.do(Verb.SERVE, 1)[1]
     assert [step for step, _ in outcome.steps] == ["ready", "join"]
-    assert get(stage)[:2] == (200, "web-1")
+    assert stage.get()[:2] == (200, "web-1")
 
 
 def test_parking_past_the_deadline_cuts_and_counts(stage):
     stage.do(Verb.SERVE, 1)
     with ThreadPoolExecutor(2) as pool:
-        slow = [pool.submit(get, stage, "/work?ms=4000") for _ in range(2)]
+        slow = [pool.submit(stage.get, "/work?ms=4000") for _ in range(2)]
         stage.wait(lambda seen: seen.metrics.in_flight == 2)
         stage.do(Verb.DRAIN, 1)
         outcome = stage.do(Verb.PARK, 1)[1]
@@ -108,7 +97,7 @@ def test_a_parked_slot_serves_again(stage):
     assert stage.phases()[1] is Phase.STOPPED
     outcome = stage.do(Verb.SERVE, 1)[1]
     assert [step for step, _ in outcome.steps] == ["start", "ready", "join"]
-    assert get(stage)[0] == 200
+    assert stage.get()[0] == 200
 
 
 def test_remove_leaves_the_slot_empty(stage):
@@ -123,10 +112,10 @@ def test_a_server_that_dies_is_broken_and_can_be_replaced(stage):
     stage.fleet.stop(1, 10)
     seen = stage.wait(lambda seen: seen.slots[0].phase is Phase.BROKEN)
     assert "stopped" in seen.slots[0].fault
-    assert {get(stage)[:2] for _ in range(6)} == {(200, "web-2")}
+    assert {stage.get()[:2] for _ in range(6)} == {(200, "web-2")}
     stage.do(Verb.REMOVE, 1)
     assert not stage.do(Verb.SERVE, 1)[1].error
-    assert {get(stage)[1] for _ in range(6)} == {"web-1", "web-2"}
+    assert {stage.get()[1] for _ in range(6)} == {"web-1", "web-2"}
 
 
 def test_a_join_can_be_called_off(stage):
@@ -152,7 +141,7 @@ def test_a_new_scaler_finds_what_the_last_one_left(stage):
 def test_metrics_count_requests_and_times(stage):
     stage.do(Verb.SERVE, 1)
     with ThreadPoolExecutor(6) as pool:
-        slow = [pool.submit(get, stage, "/work?ms=1000") for _ in range(6)]
+        slow = [pool.submit(stage.get, "/work?ms=1000") for _ in range(6)]
         seen = stage.wait(lambda seen: seen.metrics.queued == 2)
         assert seen.metrics.in_flight == 4
         assert {answer.result()[0] for answer in slow} == {200}
@@ -166,12 +155,12 @@ def test_metrics_count_requests_and_times(stage):
 def test_a_silent_balancer_is_unknown_and_not_empty(stage):
     stage.do(Verb.SERVE, 1)
     assert stage.phases()[1] is Phase.SERVING
-    stage.process.stop()
+    stage.haproxy.stop()
     seen = stage.observe()
     assert "HAProxy does not answer" in seen.unknown
     assert seen.metrics.in_flight is None
     assert seen.slots[0].phase is Phase.SERVING
-    stage.process.start()
+    stage.haproxy.start()
     seen = stage.wait(lambda seen: not seen.unknown)
     assert seen.slots[0].phase is Phase.BOOTING
     assert stage.fleet.containers()[1] is Container.RUNNING
@@ -180,6 +169,6 @@ def test_a_silent_balancer_is_unknown_and_not_empty(stage):
 def test_a_reload_keeps_every_state(stage):
     stage.do(Verb.SERVE, 1, 2)
     stage.do(Verb.DRAIN, 2)
-    stage.process.reload()
+    stage.haproxy.reload()
     assert stage.phases() == {1: Phase.SERVING, 2: Phase.DRAINING, 3: Phase.EMPTY}
-    assert get(stage)[:2] == (200, "web-1")
+    assert stage.get()[:2] == (200, "web-1")

@@ -57,7 +57,10 @@ PRELUDE = """#!/bin/bash
 PATH=/usr/bin:/bin root='{root}' name='{name}'
 [[ $name == id ]] || echo "$name $*" >>"$root/calls"
 unknown() {{ echo "stand-in $name: unknown arguments: $*" >&2; exit 64; }}
-listen() {{ echo "0: 2 0 10000 1 01 1 $1/unix.socket" >>"$root/proc/net/unix"; }}
+listen() {{
+  mkdir -p "$1"; touch "$1/unix.socket"
+  echo "0: 2 0 10000 1 01 1 $1/unix.socket" >>"$root/proc/net/unix"
+}}
 unlocked() {{ [[ ! -e /proc/self/fd/9 ]] || {{ echo "Error: holds lab.sh's lock"; exit 64; }}; }}
 fails() {{ [[ -e $root/fails/$1 ]]; }}
 """
@@ -287,6 +290,13 @@ def test_with_systemd_lxd_is_started_by_it_and_the_haproxy_service_is_off(host):
     assert it.run()[0] == 7
     assert it.calls("systemctl") == ["systemctl disable --now haproxy", "systemctl start lxd"]
     assert "lxd --group root" not in it.calls()
+
+
+def test_without_systemd_the_init_script_of_a_new_haproxy_is_stopped_and_off(host):
+    it = debian(host).install({"": "etc/init.d/haproxy"}, {"": "usr/sbin/update-rc.d"})
+    assert it.run()[0] == 7
+    assert "haproxy stop" in it.calls()
+    assert "update-rc.d haproxy disable" in it.calls()
 
 
 def test_a_haproxy_that_was_there_keeps_its_service(host):

@@ -1,30 +1,21 @@
-"""The lab's settings: `lab.toml`, checked, with the line that each value came from.
-
-Every key has a default, so an empty file is a valid one. An unknown key, a value out of its range
-or a combination that cannot work is a `UsageError` of one line that names the key and what would
-be right.
-"""
+"""The keys of `lab.toml`: their defaults, their ranges, and what cannot work together."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
-from lab import settings_file
-from lab.errors import UsageError
-from lab.settings_words import Clash, explain
+from lab.settings.words import Clash
 
 FIRST_HOST = 10
 """Slot n has the subnet's host number FIRST_HOST + n; below it are the bridge and the reader."""
@@ -226,42 +217,3 @@ class Settings(Section):
     def directory(self) -> Path:
         """This lab's own files: configuration, sockets, pid files, log and trace."""
         return self.lab.state_dir / self.lab.name
-
-
-@dataclass(frozen=True)
-class Loaded:
-    settings: Settings
-    origins: dict[str, str]
-    """Where each key's value came from: `default`, `FILE:LINE` or `--set`."""
-
-
-def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Loaded:
-    """Read `path` (None: defaults only), then apply `overrides`, each `section.key=value`.
-
-    Raises UsageError, in one line, for whatever cannot be right.
-    """
-    source = settings_file.read(path, overrides)
-    known = list(flatten(Settings()))
-    try:
-        settings = Settings.model_validate(source.document)
-    except ValidationError as error:
-        raise UsageError(explain(error, Settings, known, source.origins)) from None
-    return Loaded(settings, {key: source.origins.get(key, "default") for key in known})
-
-
-def flatten(settings: Settings) -> dict[str, Any]:
-    """All values by their dotted key, in the order of the sections."""
-
-    def walk(prefix: str, value: Any) -> dict[str, Any]:
-        if not isinstance(value, BaseModel):
-            return {prefix: value}
-        found: dict[str, Any] = {}
-        for name in type(value).model_fields:
-            found |= walk(f"{prefix}.{name}" if prefix else name, getattr(value, name))
-        return found
-
-    return walk("", settings)
-
-
-def policy_names() -> tuple[str, ...]:
-    return get_args(Policy.model_fields["steer"].annotation)

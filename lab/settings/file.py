@@ -28,6 +28,13 @@ def read(path: Path | None, overrides: tuple[str, ...] = ()) -> Source:
 
     Raises UsageError where the file cannot be read or either is not written as it should be.
     """
+    try:
+        return _read(path, overrides)
+    except RecursionError:
+        raise UsageError(f"{path or BY_HAND}: nested too deeply") from None
+
+
+def _read(path: Path | None, overrides: tuple[str, ...]) -> Source:
     document: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if path is not None:
@@ -54,8 +61,6 @@ def _text(path: Path) -> str:
 def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except RecursionError:
-        raise UsageError(f"{path}: not TOML: nested too deeply") from None
     except ValueError as error:
         # tomllib ends its messages in "(at line 3, column 5)".
         message, at = str(error), re.search(r" \(at line (\d+), column \d+\)$", str(error))
@@ -143,4 +148,5 @@ def _merge(place: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _quoted(text: str) -> str:
-    return text if text.isprintable() else ascii(text)
+    shown = text if text.isprintable() else ascii(text)
+    return shown if len(shown) <= 60 else shown[:59] + "…"

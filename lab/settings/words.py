@@ -88,7 +88,7 @@ def _choices(field: dict[str, Any]) -> list[str]:
 def _nearest(field: dict[str, Any], value: object) -> str:
     """The nearest valid value, where there is one; ready to be appended."""
     if choices := _choices(field):
-        close = difflib.get_close_matches(str(value).lower(), choices, 1, 0.5)
+        close = difflib.get_close_matches(str(value).lower(), choices, 1, 0.6)
         return f"; did you mean {close[0]}?" if close else ""
     if field.get("type") in ("integer", "number"):
         return _nearest_number(field, value)
