@@ -14,8 +14,8 @@ from lab.cli import Json, app, err, out
 from lab.deployment import Deployment
 from lab.errors import UsageError
 from lab.load.locust_tool import run_locust_page
-from lab.load.scenario import find_scenario, load_scenario
-from lab.load.session import Progress, run_ab, run_scenario
+from lab.load.scenario import find_scenario, list_scenarios, load_scenario
+from lab.load.session import TRACE_STALE_S, Progress, run_ab, run_scenario
 from lab.load.verdict import Verdict
 from lab.views import tables
 from lab.views.terminal import LiveView
@@ -28,12 +28,18 @@ Run = Callable[[OnLine, OnProgress], tuple[Path, Verdict]]
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def load(
     context: typer.Context,
-    scenario: Annotated[str, typer.Argument(help="A scenario's name or file, or `ab`.")],
+    scenario: Annotated[
+        str | None, typer.Argument(help="A scenario's name or file, or `ab`; none lists them.")
+    ] = None,
     ui: Annotated[bool, typer.Option("--ui", help="Open Locust's own page instead.")] = False,
     path: Annotated[str, typer.Option(help="What ab asks for.")] = "/",
     as_json: Json = False,
 ) -> None:
     """Put a scenario's load on the lab, or ab's: `lab load ab -n 20000 -c 100 -k`."""
+    if scenario is None:
+        for name, file in list_scenarios().items():
+            out.print(f"[bold]{name:10}[/] {load_scenario(file).about}")
+        return
     if scenario != "ab" and context.args:
         raise UsageError(f"unknown argument {context.args[0]!r}: only `lab load ab` takes more")
     found = deployment.require(cli.settings_of(context))
@@ -41,7 +47,15 @@ def load(
         arguments = list(context.args)
 
         def run(line: OnLine, progress: OnProgress) -> tuple[Path, Verdict]:
-            return run_ab(arguments, found.service_url, *_where(found), line, progress, path=path)
+            return run_ab(
+                arguments,
+                found.service_url,
+                *_where(found),
+                line,
+                progress,
+                path=path,
+                trace_stale_s=_stale_s(found),
+            )
 
         finish(watched(found, "ab", run), as_json)
         return
@@ -79,6 +93,7 @@ def watch_scenario(found: Deployment, scenario: str) -> tuple[Path, Verdict]:
             line,
             progress,
             extra_files={"settings.json": settings},
+            trace_stale_s=_stale_s(found),
         ),
     )
 
@@ -108,3 +123,8 @@ def _where(found: Deployment) -> tuple[Path, Path, str, int]:
     settings = found.settings
     trace = settings.directory / "trace.jsonl"
     return trace, settings.lab.runs_dir, "lxd", settings.server.workers
+
+
+def _stale_s(found: Deployment) -> float:
+    """A scaler that has not ticked for so long has ended."""
+    return max(TRACE_STALE_S, 3 * found.settings.scaler.interval_s)

@@ -106,6 +106,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Served-By", self.server.host_name)
+        if self.request_version == "HTTP/1.0" and not self.close_connection:
+            # `ab -k` speaks HTTP/1.0 and waits for the end of an answer that does not say so.
+            self.send_header("Connection", "keep-alive")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
