@@ -43,6 +43,10 @@ err = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 DEFAULT_HOLD_S = 60.0
+PLAIN_WORDS = {
+    "Input should be a valid integer, unable to parse string as an integer": "must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "must be a number",
+}
 
 
 def _version(wanted: bool) -> None:
@@ -175,7 +179,7 @@ def scale(
             if time.monotonic() - began_s > patience_s:
                 raise LabError(
                     f"{serving} servers serve after {patience_s:g} s, not {servers}: "
-                    "`lab logs` says why"
+                    + (status_report.fault(found.settings) or "`lab logs` says why")
                 )
             time.sleep(0.05)
     took_s = time.monotonic() - began_s
@@ -287,6 +291,8 @@ def main() -> None:
         code = error.exit_code
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
+        for theirs, plain in PLAIN_WORDS.items():
+            message = message.replace(theirs, plain)
         complain(f"{message.rstrip('.')} (`lab --help` lists what there is)")
         code = getattr(error, "exit_code", 2)
     except PermissionError as error:

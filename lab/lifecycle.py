@@ -45,7 +45,7 @@ PARALLEL = 8
 def up(asked: Settings, progress: Progress) -> Deployment:
     """Bring the lab up as `asked`, or bring what runs there in line with it."""
     host.require_root("`lab up`")
-    asked.directory.mkdir(parents=True, exist_ok=True)
+    _make_directory(asked)
     with one_at_a_time(asked.directory):
         settings, notices = _free_places(asked)
         new = lay_ground(settings, asked, progress, notices)
@@ -60,6 +60,22 @@ def up(asked: Settings, progress: Progress) -> Deployment:
         progress(f"waiting for {settings.pool.min} to serve")
         _wait_until_serving(new, settings.pool.min)
         return new
+
+
+def _make_directory(settings: Settings) -> None:
+    """The lab's own directory, which HAProxy's unprivileged user must be able to reach."""
+    directory = settings.directory
+    for path in (settings.lab.state_dir, directory):
+        if not path.exists():
+            path.mkdir(parents=True)
+            path.chmod(0o755)
+    user, _ = config.unprivileged_user()
+    closed = [path for path in directory.parents if not path.stat().st_mode & 0o001]
+    if user and closed:
+        raise LabError(
+            f"lab.state_dir = {settings.lab.state_dir}: HAProxy, which runs as {user}, cannot pass "
+            f"{closed[-1]}: choose another directory, or chmod o+x {closed[-1]}"
+        )
 
 
 def down(settings: Settings, purge: bool, progress: Progress) -> tuple[str, ...]:
@@ -138,7 +154,7 @@ def _remove_stale_clones(new: Deployment, progress: Progress) -> None:
 
 def build_template_alone(settings: Settings, progress: Progress) -> bool:
     """`lab template build`: the template and the storage that it needs; whether it was built."""
-    settings.directory.mkdir(parents=True, exist_ok=True)
+    _make_directory(settings)
     with one_at_a_time(settings.directory):
         lxd = Lxd(settings.lab.name)
         estate = Estate(settings, lxd)
@@ -155,7 +171,7 @@ def build_template(
     progress: Progress,
 ) -> bool:
     """Build the template unless it is up to date; whether it was built."""
-    settings.directory.mkdir(parents=True, exist_ok=True)
+    _make_directory(settings)
     return build.ensure(
         lxd,
         wanted,

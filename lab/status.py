@@ -57,3 +57,10 @@ def _scaler(settings: Settings, last: dict[str, Any] | None) -> dict[str, Any]:
         "pin": operator.pin,
         "pin_left_s": operator.pin_left_s,
     }
+
+
+def fault(settings: Settings) -> str:
+    """What the scaler says is wrong with a slot, if it says so now; else ""."""
+    last = trace.last_line(settings.directory / "trace.jsonl")
+    slots = last["observation"]["slots"] if last else []
+    return next((f"slot {slot['number']}: {slot['fault']}" for slot in slots if slot["fault"]), "")

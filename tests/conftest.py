@@ -10,16 +10,17 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import lxd_lab as lxd_lab_module
+from support.lxd_lab import LxdLab
 
 from lab import host
 from lab.doctor import programs
 from lab.host import nfs_server
-from support import lxd_lab as lxd_lab_module
-from support.lxd_lab import LxdLab
 from lab.settings import Settings
 
 TESTS = Path(__file__).parent
@@ -33,7 +34,7 @@ def _missing_root() -> str:
 
 def _missing_lxd() -> str:
     found = programs.lxd(Settings())
-    return "" if found.state == "ok" else f"{found.detail} ({found.remedy})"
+    return "" if found.status == "ok" else f"{found.detail} ({found.remedy})"
 
 
 def _missing_nfs() -> str:
@@ -106,11 +107,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def lxd_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LxdLab]:
+def lxd_lab() -> Iterator[LxdLab]:
     """A lab of the tests' own, with its template built; nothing of it is left at the end."""
     _require("root", "lxd", "haproxy")
-    lab = lxd_lab_module.make(tmp_path_factory.mktemp("lxd"))
-    lab.run("template", "build", timeout_s=900)
-    yield lab
-    lab.run("down", "--purge")
-    assert lxd_lab_module.left_behind(lab) == []
+    # Not pytest's own directory: HAProxy's user and the clones must be able to reach it.
+    with tempfile.TemporaryDirectory(prefix="lab-test-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        lab = lxd_lab_module.make(Path(folder))
+        lab.run("template", "build", timeout_s=900)
+        yield lab
+        lab.run("down", "--purge")
+        assert lxd_lab_module.left_behind(lab) == []

@@ -17,7 +17,8 @@ from lab.host import nfs_server
 from lab.settings import Settings, load
 from lab.share.base import Share
 from lab.share.choose import choose
-from lab.share.nfs import escape, mounts_at
+from lab.share.export import escape
+from lab.share.nfs import mounts_at
 
 pytestmark = pytest.mark.require("root")
 
@@ -77,10 +78,6 @@ def works_as(uid: int, command: str, *paths: Path) -> bool:
         timeout=60,
     )
     return done.returncode == 0
-
-
-def mounts(path: Path) -> list[tuple[str, str]]:
-    return mounts_at(path, Path("/proc/self/mountinfo").read_text())
 
 
 def exported(path: Path) -> bool:
@@ -148,9 +145,9 @@ def test_an_edit_shows_at_once_on_both_sides(share, place):
 def test_up_again_changes_nothing(share, place):
     page = place / "pages" / "index.html"
     page.write_text("mine")
-    before = (page.stat(), mounts(share.source), mounts(place / "pages"))
+    before = (page.stat(), mounts_at(share.source), mounts_at(place / "pages"))
     share.up()
-    assert (page.stat(), mounts(share.source), mounts(place / "pages")) == before
+    assert (page.stat(), mounts_at(share.source), mounts_at(place / "pages")) == before
 
 
 def test_down_leaves_nothing_when_nobody_added_anything(share, place):
@@ -159,7 +156,7 @@ def test_down_leaves_nothing_when_nobody_added_anything(share, place):
     assert share.down(purge=True) == ""
     assert not (place / "pages").exists()
     assert not (settings.directory / "share").exists()
-    assert mounts(settings.directory / "share") == []
+    assert mounts_at(settings.directory / "share") == []
 
 
 def test_down_without_purge_keeps_the_pages(share, place):
@@ -284,10 +281,10 @@ def test_only_this_host_may_mount_and_nobody_is_root(nfs, place):
 
 def test_down_takes_away_mount_and_export(nfs, place):
     export_file = Path(f"/etc/exports.d/lab-{LAB}.exports")
-    assert mounts(nfs.source) == [("nfs4", f"127.0.0.1:{place}/pages")]
+    assert mounts_at(nfs.source) == [("nfs4", f"127.0.0.1:{place}/pages")]
     assert exported(place / "pages") and export_file.exists()
     nfs.down(purge=True)
-    assert mounts(nfs.source) == []
+    assert mounts_at(nfs.source) == []
     assert not exported(place / "pages") and not export_file.exists()
 
 
@@ -369,7 +366,7 @@ INTERRUPTIONS = [
 def test_up_mends_what_an_interruption_left(nfs, place, interrupt):
     interrupt(nfs, place)
     nfs.up()
-    assert mounts(nfs.source) == [("nfs4", f"127.0.0.1:{place}/pages")]
+    assert mounts_at(nfs.source) == [("nfs4", f"127.0.0.1:{place}/pages")]
     assert works_as(WWW_DATA, 'echo edited >"$1/index.html"', nfs.source)
     assert (place / "pages" / "index.html").read_text() == "edited\n"
 
@@ -378,7 +375,7 @@ def test_up_mends_what_an_interruption_left(nfs, place, interrupt):
 def test_down_clears_what_an_interruption_left(nfs, place, interrupt):
     interrupt(nfs, place)
     nfs.down(purge=True)
-    assert mounts(nfs.source) == []
+    assert mounts_at(nfs.source) == []
     assert not nfs.source.exists()
     assert not exported(place / "pages")
     assert not (place / "pages").exists()
@@ -389,7 +386,7 @@ def test_a_mount_in_use_still_goes(nfs, place):
     user = subprocess.Popen(["sleep", "600"], cwd=nfs.source)
     try:
         nfs.down(purge=True)
-        assert mounts(nfs.source) == []
+        assert mounts_at(nfs.source) == []
     finally:
         user.kill()
         user.wait()
@@ -414,7 +411,7 @@ def test_another_path_or_kind_replaces_the_share(nfs, place):
     elsewhere = moved.share.model_copy(update={"path": place / "else where"})
     share = choose(moved.model_copy(update={"share": elsewhere}), BASE)
     share.up()
-    assert mounts(share.source) == [("nfs4", f"127.0.0.1:{place}/else where")]
+    assert mounts_at(share.source) == [("nfs4", f"127.0.0.1:{place}/else where")]
     assert not exported(place / "pages")
     assert "shared page" in (share.source / "index.html").read_text()
     assert (
@@ -422,7 +419,7 @@ def test_another_path_or_kind_replaces_the_share(nfs, place):
         in Path("/etc/exports").parent.joinpath("exports.d", f"lab-{LAB}.exports").read_text()
     )
     choose(settings_for(place, "directory"), BASE).up()
-    assert mounts(share.source) == []
+    assert mounts_at(share.source) == []
     assert share.down(purge=True) == ""
 
 

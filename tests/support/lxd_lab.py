@@ -98,7 +98,6 @@ def lxd_stage(lab: LxdLab) -> Iterator[Stage]:
             ),
         }
     )
-    settings.directory.mkdir(parents=True, exist_ok=True)
     deployment = lifecycle.lay_ground(settings, settings, lambda what: None)
     lifecycle.start_balancer(settings)
     fleet = wiring.lxd_fleet(deployment)
