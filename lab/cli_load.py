@@ -1,4 +1,4 @@
-"""The commands that put load on the lab: `load` and `demo`."""
+"""The commands that put the lab to work: `load`, `demo` and `bench`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lab import bench as bench_
 from lab import cli, deployment
 from lab.cli import Json, app, err, out
 from lab.deployment import Deployment
@@ -18,6 +19,7 @@ from lab.load.scenario import find_scenario, list_scenarios, load_scenario
 from lab.load.session import TRACE_STALE_S, Progress, run_ab, run_scenario
 from lab.load.verdict import Verdict
 from lab.views import tables
+from lab.views.steps import Steps
 from lab.views.terminal import LiveView
 
 OnLine = Callable[[dict[str, Any]], None]
@@ -78,6 +80,20 @@ def demo(
     """Bring the lab up, put load on it, watch the scaler follow, and judge."""
     load_scenario(find_scenario(scenario))
     finish(watch_scenario(cli.bring_up(cli.settings_of(context)), scenario), as_json)
+
+
+@app.command()
+def bench(
+    context: typer.Context,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of each measurement.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Measure how soon a server answers, beside the same LXD calls made raw."""
+    found = cli.bring_up(cli.settings_of(context))
+    tick_ms = bench_.tick_ms(found)
+    with Steps(err) as steps:
+        rows = bench_.run(found, rounds, steps)
+    cli.show({"rows": rows, "tick_ms": tick_ms}, as_json, tables.bench(rows, tick_ms))
 
 
 def watch_scenario(found: Deployment, scenario: str) -> tuple[Path, Verdict]:

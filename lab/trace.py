@@ -156,13 +156,19 @@ def read_trace(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
-def last_line(path: Path) -> dict[str, Any] | None:
-    """The newest whole line of a trace; None if there is none."""
+def newest_lines(path: Path, count: int) -> list[dict[str, Any]]:
+    """The newest whole lines of a trace, oldest first: `count`, or fewer if there are no more."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
-            lines = file.read().split(b"\n")[:-1]
+            lines = file.read().split(b"\n")
     except FileNotFoundError:
-        return None
-    newest: dict[str, Any] | None = json.loads(lines[-1]) if lines else None
-    return newest
+        return []
+    # The first may have been cut by the seek, and what follows the last newline is not whole yet.
+    whole = lines[1:-1] if len(lines) > 2 else lines[:-1]
+    return [json.loads(line) for line in whole[-count:]]
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The newest whole line of a trace; None if there is none."""
+    return next(iter(newest_lines(path, 1)), None)

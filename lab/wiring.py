@@ -75,10 +75,10 @@ def balancer(settings: Settings) -> HAProxyBalancer:
     return HAProxyBalancer(RuntimeSocket(settings.directory / "haproxy.sock"), log)
 
 
-def world(deployment: Deployment) -> LiveWorld:
+def world(deployment: Deployment, fleet: LxdFleet | None = None) -> LiveWorld:
     settings = deployment.settings
     deadlines = Deadlines(settings.scaler.boot_deadline_s, settings.scaler.unhealthy_deadline_s)
-    fleet = lxd_fleet(deployment)
+    fleet = fleet or lxd_fleet(deployment)
     return LiveWorld("lxd", fleet, balancer(settings), settings.pool.max, deadlines)
 
 

@@ -259,3 +259,20 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+def bench(rows: Iterable[Mapping[str, Any]], tick_ms: float | None) -> RenderableType:
+    """What `lab bench` measured. Each row: `name`, `rounds`, `ours_s`, `floor_s`, `ratio`."""
+    table = _table("median of", "rounds", "the lab", "raw LXD calls", "ratio")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(
+            str(row["name"]),
+            str(row["rounds"]),
+            words.seconds(row["ours_s"]),
+            words.seconds(row["floor_s"]),
+            f"{row['ratio']:.2f}",
+        )
+    tick = Text(f"a tick of the scaler: {words.milliseconds(tick_ms)} at the median", "dim")
+    return Group(table, Text(), tick)

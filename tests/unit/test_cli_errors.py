@@ -56,7 +56,7 @@ def test_a_missing_argument(lab):
 
 
 def test_a_number_that_is_none(lab):
-    assert "'servers': must be a whole number" in complaint(lab("scale", "many"), 2)
+    assert "'servers': not a whole number" in complaint(lab("scale", "many"), 2)
 
 
 def test_a_bad_settings_file(lab, tmp_path):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import socket
 import time
 
@@ -20,7 +19,13 @@ def frame(text: str) -> bytes:
 def test_a_line_is_read():
     record = parse(LINE)
     assert record.at_s == 1795227861.578
-    assert (record.status, record.server, record.queue_ms, record.total_ms) == (200, "web-3", 12, 218)
+    assert (record.status, record.server) == (200, "web-3")
+    assert (record.queue_ms, record.connect_ms, record.answer_ms, record.total_ms) == (
+        12,
+        1,
+        205,
+        218,
+    )
     assert (record.ended, record.retries, record.method, record.path) == ("--", "0", "GET", "/work")
 
 
@@ -110,5 +115,5 @@ def test_old_records_are_forgotten(tmp_path):
 
 def test_only_its_owner_can_write_to_the_socket(tmp_path):
     log = RequestLog(tmp_path / "log.sock", window_s=1)
-    assert os.stat(tmp_path / "log.sock").st_mode & 0o777 == 0o600
+    assert (tmp_path / "log.sock").stat().st_mode & 0o777 == 0o600
     log.close()
