@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from lab import bench as bench_
-from lab import cli, deployment
-from lab.cli import Json, app, err, out
+from lab import deployment
+from lab.cli.base import Json, bring_up, err, out, settings_of, show
 from lab.deployment import Deployment
 from lab.errors import UsageError
 from lab.load.locust_tool import run_locust_page
@@ -27,7 +27,6 @@ OnProgress = Callable[[Progress], None]
 Run = Callable[[OnLine, OnProgress], tuple[Path, Verdict]]
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def load(
     context: typer.Context,
     scenario: Annotated[
@@ -44,7 +43,7 @@ def load(
         return
     if scenario != "ab" and context.args:
         raise UsageError(f"unknown argument {context.args[0]!r}: only `lab load ab` takes more")
-    found = deployment.require(cli.settings_of(context))
+    found = deployment.require(settings_of(context))
     if scenario == "ab":
         arguments = list(context.args)
 
@@ -71,7 +70,6 @@ def load(
     finish(watch_scenario(found, scenario), as_json)
 
 
-@app.command()
 def demo(
     context: typer.Context,
     scenario: Annotated[str, typer.Argument(help="A scenario's name or file.")] = "demo",
@@ -79,21 +77,20 @@ def demo(
 ) -> None:
     """Bring the lab up, put load on it, watch the scaler follow, and judge."""
     load_scenario(find_scenario(scenario))
-    finish(watch_scenario(cli.bring_up(cli.settings_of(context)), scenario), as_json)
+    finish(watch_scenario(bring_up(settings_of(context)), scenario), as_json)
 
 
-@app.command()
 def bench(
     context: typer.Context,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of each measurement.")] = 10,
     as_json: Json = False,
 ) -> None:
     """Measure how soon a server answers, beside the same LXD calls made raw."""
-    found = cli.bring_up(cli.settings_of(context))
+    found = bring_up(settings_of(context))
     tick_ms = bench_.tick_ms(found)
     with Steps(err) as steps:
         rows = bench_.run(found, rounds, steps)
-    cli.show({"rows": rows, "tick_ms": tick_ms}, as_json, tables.bench(rows, tick_ms))
+    show({"rows": rows, "tick_ms": tick_ms}, as_json, tables.bench(rows, tick_ms))
 
 
 def watch_scenario(found: Deployment, scenario: str) -> tuple[Path, Verdict]:
@@ -127,7 +124,7 @@ def finish(run: tuple[Path, Verdict], as_json: bool) -> None:
     """Print the verdict; the exit code is 1 unless it passed."""
     folder, verdict = run
     report = json.loads(verdict.to_json())
-    cli.show(report, as_json, tables.verdict(report))
+    show(report, as_json, tables.verdict(report))
     if not as_json:
         out.print(f"run folder: {folder}")
     if not verdict.passed:
