@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lab import scaler, trace, wiring
+from lab import grounds, scaler, trace, wiring
 from lab.core.model import Action, Operator, Phase, Verb
 from lab.deployment import Deployment
 from lab.errors import LabError
-from lab.lxd.names import PORT, Names
 from lab.progress import Progress
+from lab.worlds.base import Fleet
 from lab.worlds.live import LiveWorld
-from lab.worlds.lxd import LxdFleet
 
 SLOT = 1
 POLL_S = 0.002
@@ -50,7 +49,7 @@ def run(found: Deployment, rounds: int, progress: Progress) -> list[dict[str, An
     """
     settings = found.settings
     scaler.stop(settings.directory)
-    fleet = wiring.lxd_fleet(found)
+    fleet = grounds.of(settings).fleet(found)
     world = wiring.world(found, fleet)
     try:
         stage = _Stage(world, fleet, found)
@@ -90,12 +89,13 @@ def _timed(work: Callable[[], None]) -> float:
 class _Stage:
     """One slot, and nothing else that serves."""
 
-    def __init__(self, world: LiveWorld, fleet: LxdFleet, found: Deployment) -> None:
+    def __init__(self, world: LiveWorld, fleet: Fleet, found: Deployment) -> None:
         self._world = world
         self._fleet = fleet
         balancer = found.settings.balancer
         self._service = (found.service_url.split("//")[1].split(":")[0], balancer.port)
-        self._direct = (Names.of(found.settings).address(SLOT).ip, PORT)
+        server = grounds.of(found.settings).servers(found.settings)[SLOT - 1]
+        self._direct = (server.address, server.port)
         for slot in range(1, found.settings.pool.max + 1):
             self._leave(slot)
 

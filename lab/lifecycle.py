@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import deployment, host, scaler, wiring
+from lab import deployment, grounds, host, scaler, wiring
 from lab.assets import asset
 from lab.balancer import config
 from lab.balancer.haproxy import BACKEND, FRONTEND
@@ -26,29 +24,25 @@ from lab.balancer.statistics import parse
 from lab.core.phases import Gate
 from lab.deployment import Deployment
 from lab.errors import LabError
-from lab.lxd.client import Lxd
-from lab.lxd.estate import Estate
-from lab.lxd.names import TEMPLATE, Names
+from lab.grounds.lxd import build_template
 from lab.progress import Progress
 from lab.settings import Settings
-from lab.share.base import Share
-from lab.share.choose import choose
-from lab.template import build, recipe
-from lab.worlds.base import Fleet
-from lab.worlds.lxd import SPEC_KEY
 
 READY_PATIENCE_S = 30
 DELETE_DEADLINE_S = 120
-PARALLEL = 8
 
 
 def up(asked: Settings, progress: Progress) -> Deployment:
     """Bring the lab up as `asked`, or bring what runs there in line with it."""
-    host.require_root("`lab up`")
-    _make_directory(asked)
+    ground = grounds.of(asked)
+    if ground.needs_root:
+        host.require_root("`lab up`")
+    _refuse_another_world(asked)
+    make_directory(asked)
     with one_at_a_time(asked.directory):
-        settings, notices = _free_places(asked)
-        new = lay_ground(settings, asked, progress, notices)
+        settings, notices = ground.find_place(asked)
+        settings = _with_free_ports(settings, asked, notices)
+        new = ground.lay(settings, asked, progress, notices)
         if deployment.read(asked) != new:
             scaler.stop(settings.directory)
             deployment.write(new)
@@ -62,7 +56,37 @@ def up(asked: Settings, progress: Progress) -> Deployment:
         return new
 
 
-def _make_directory(settings: Settings) -> None:
+def down(settings: Settings, purge: bool, progress: Progress) -> tuple[str, ...]:
+    """Remove what the lab made; the template and its image too if `purge`.
+
+    Returns what was left in place, and why.
+    """
+    found = deployment.read(settings)
+    as_it_is = found.settings if found else settings
+    if grounds.of(as_it_is).needs_root:
+        host.require_root("`lab down`")
+    if not settings.directory.exists():
+        return grounds.of(as_it_is).clear(as_it_is, purge, progress)
+    with one_at_a_time(settings.directory):
+        progress("stopping the scaler")
+        scaler.stop(settings.directory)
+        progress("stopping HAProxy")
+        HAProxyProcess(settings.directory).stop()
+        left = grounds.of(as_it_is).clear(as_it_is, purge, progress)
+    shutil.rmtree(settings.directory)
+    with contextlib.suppress(OSError):  # another lab's directory is beside it
+        settings.lab.state_dir.rmdir()
+    return left
+
+
+def build_template_alone(settings: Settings, progress: Progress) -> bool:
+    """`lab template build`: whether it had to be built."""
+    make_directory(settings)
+    with one_at_a_time(settings.directory):
+        return build_template(settings, progress)
+
+
+def make_directory(settings: Settings) -> None:
     """The lab's own directory, which HAProxy's unprivileged user must be able to reach."""
     directory = settings.directory
     for path in (settings.lab.state_dir, directory):
@@ -76,110 +100,6 @@ def _make_directory(settings: Settings) -> None:
             f"lab.state_dir = {settings.lab.state_dir}: HAProxy, which runs as {user}, cannot pass "
             f"{closed[-1]}: choose another directory, or chmod o+x {closed[-1]}"
         )
-
-
-def down(settings: Settings, purge: bool, progress: Progress) -> tuple[str, ...]:
-    """Remove what the lab made; the template and its image too if `purge`.
-
-    Returns what was left in place, and why.
-    """
-    host.require_root("`lab down`")
-    if not settings.directory.exists():
-        left = _down(settings, purge, progress)
-    else:
-        with one_at_a_time(settings.directory):
-            left = _down(settings, purge, progress)
-        shutil.rmtree(settings.directory)
-        with contextlib.suppress(OSError):  # another lab's directory is beside it
-            settings.lab.state_dir.rmdir()
-    return left
-
-
-def _down(asked: Settings, purge: bool, progress: Progress) -> tuple[str, ...]:
-    found = deployment.read(asked)
-    settings = found.settings if found else asked
-    progress("stopping the scaler")
-    scaler.stop(settings.directory)
-    progress("stopping HAProxy")
-    HAProxyProcess(settings.directory).stop()
-    estate = wiring.estate(settings)
-    _remove_clones(settings, estate, progress)
-    progress("removing the share")
-    left = [share.down(purge) for share in _shares(settings)]
-    progress("removing the bridge")
-    estate.remove_network()
-    host.unblock_route(Names.of(settings).subnet)
-    if purge:
-        progress("removing the template, its image and the storage pool")
-        estate.remove_storage()
-    return tuple(notice for notice in left if notice)
-
-
-def lay_ground(
-    settings: Settings, asked: Settings, progress: Progress, notices: Sequence[str] = ()
-) -> Deployment:
-    """Storage, template, bridge, addresses and share: all that clones stand on."""
-    names = Names.of(settings)
-    lxd = Lxd(names.project)
-    estate = Estate(settings, lxd)
-    host.block_route(names.subnet)
-    found = [*notices, *estate.make_storage(progress)]
-    wanted = recipe.read(settings.template.image, asset("containers"))
-    build_template(settings, estate, lxd, wanted, progress)
-    estate.make_network(progress)
-    wiring.neighbours(settings)
-    share = choose(settings, _id_base(lxd))
-    progress(f"sharing {settings.share.path}")
-    share.up()
-    if share.notice:
-        found.append(share.notice)
-    return Deployment(settings, asked, tuple(found), share.kind, str(share.source), wanted.hash)
-
-
-def _remove_stale_clones(new: Deployment, progress: Progress) -> None:
-    """Delete the clones that were made from another template or with other settings."""
-    settings = new.settings
-    fleet = wiring.lxd_fleet(new)
-    stale = [
-        slot
-        for slot, record in wiring.estate(settings).clones().items()
-        if slot > settings.pool.max
-        or record["config"].get(SPEC_KEY) != fleet.spec(slot)["config"][SPEC_KEY]
-    ]
-    if stale:
-        progress(f"removing {len(stale)} clones of an earlier template")
-        scaler.stop(settings.directory)
-        _delete(fleet, stale)
-
-
-def build_template_alone(settings: Settings, progress: Progress) -> bool:
-    """`lab template build`: the template and the storage that it needs; whether it was built."""
-    _make_directory(settings)
-    with one_at_a_time(settings.directory):
-        lxd = Lxd(settings.lab.name)
-        estate = Estate(settings, lxd)
-        estate.make_storage(progress)
-        wanted = recipe.read(settings.template.image, asset("containers"))
-        return build_template(settings, estate, lxd, wanted, progress)
-
-
-def build_template(
-    settings: Settings,
-    estate: Estate,
-    lxd: Lxd,
-    wanted: recipe.Recipe,
-    progress: Progress,
-) -> bool:
-    """Build the template unless it is up to date; whether it was built."""
-    _make_directory(settings)
-    return build.ensure(
-        lxd,
-        wanted,
-        settings.lab.name,
-        settings.directory,
-        estate.way_out(progress),
-        progress,
-    )
 
 
 def start_balancer(settings: Settings) -> None:
@@ -216,13 +136,17 @@ def serving(settings: Settings) -> int:
     return sum(server.gate is Gate.OPEN for server in servers)
 
 
-def _free_places(asked: Settings) -> tuple[Settings, list[str]]:
-    """`asked` with a subnet and ports that are free, and a notice for each that had to change."""
-    notices: list[str] = []
-    names = Names.of(asked)
-    subnet = host.free_subnet(names.subnet, names.bridge)
-    if subnet != names.subnet:
-        notices.append(f"the subnet {names.subnet} is in use on this host: took {subnet}")
+def _refuse_another_world(asked: Settings) -> None:
+    found = deployment.read(asked)
+    if found is not None and found.settings.lab.world != asked.lab.world:
+        raise LabError(
+            f"the lab {asked.lab.name!r} is up in the world {found.settings.lab.world}: "
+            "`lab down` first, or give this one another lab.name"
+        )
+
+
+def _with_free_ports(settings: Settings, asked: Settings, notices: list[str]) -> Settings:
+    """`settings` with ports that are free or this lab's already; each change is a notice."""
     before = deployment.read(asked)
     holds = before is not None and HAProxyProcess(asked.directory).pid() is not None
     ports: dict[str, int] = {}
@@ -238,43 +162,19 @@ def _free_places(asked: Settings) -> tuple[Settings, list[str]]:
             notices.append(
                 f"balancer.{key} {wanted} is taken by another program: took {ports[key]}"
             )
-    settings = asked.model_copy(
-        update={
-            "network": asked.network.model_copy(update={"subnet": str(subnet)}),
-            "balancer": asked.balancer.model_copy(update=ports),
-        }
-    )
-    return settings, notices
+    balancer = settings.balancer.model_copy(update=ports)
+    return settings.model_copy(update={"balancer": balancer})
 
 
-def _id_base(lxd: Lxd) -> int:
-    """The host's user id that is root in the containers."""
-    config = lxd.get(f"instances/{TEMPLATE}")["config"]
-    maps = json.loads(config.get("volatile.last_state.idmap") or "[]")
-    return next((int(entry["Hostid"]) for entry in maps if entry["Nsid"] == 0), 0)
-
-
-def _shares(settings: Settings) -> list[Share]:
-    """Both kinds: an interrupted `up` or an edited lab.toml may have left either."""
-    found = []
-    for kind in ("nfs", "directory"):
-        share = settings.share.model_copy(update={"kind": kind})
-        found.append(choose(settings.model_copy(update={"share": share}), None, removing=True))
-    return found
-
-
-def _remove_clones(settings: Settings, estate: Estate, progress: Progress) -> None:
-    slots = list(estate.clones())
-    if slots:
-        progress(f"removing {len(slots)} clones")
-        fleet = wiring.lxd_fleet(Deployment(settings, settings))
-        _delete(fleet, slots)
-
-
-def _delete(fleet: Fleet, slots: list[int]) -> None:
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        for done in [pool.submit(fleet.delete, slot, DELETE_DEADLINE_S) for slot in slots]:
-            done.result()
+def _remove_stale_clones(new: Deployment, progress: Progress) -> None:
+    ground = grounds.of(new.settings)
+    stale = ground.stale(new)
+    if stale:
+        progress(f"removing {len(stale)} clones of an earlier template")
+        scaler.stop(new.settings.directory)
+        fleet = ground.fleet(new)
+        for slot in stale:
+            fleet.delete(slot, DELETE_DEADLINE_S)
 
 
 def _wait_until_serving(new: Deployment, servers: int) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from lab import deployment, scaler, trace
+from lab import deployment, grounds, scaler, trace
 from lab.balancer.process import HAProxyProcess
-from lab.lxd.names import Names
 from lab.operator import OperatorFile
 from lab.settings import Settings
 
@@ -16,15 +15,15 @@ def report(settings: Settings) -> dict[str, Any]:
     """The lab as a plain dict; `up` is false, and little else is there, when it is not up."""
     found = deployment.read(settings)
     if found is None:
-        return {"lab": settings.lab.name, "world": "lxd", "up": False, "slots": []}
+        return {"lab": settings.lab.name, "world": settings.lab.world, "up": False, "slots": []}
     directory = found.settings.directory
     haproxy = HAProxyProcess(directory).pid() is not None
     last = trace.last_line(directory / "trace.jsonl")
-    names = Names.of(found.settings)
+    servers = grounds.of(found.settings).servers(found.settings)
     slots = last["observation"]["slots"] if last else []
     return {
         "lab": settings.lab.name,
-        "world": "lxd",
+        "world": found.settings.lab.world,
         "up": True,
         "service_url": found.service_url if haproxy else None,
         "statistics_url": found.statistics_url if haproxy else None,
@@ -36,7 +35,7 @@ def report(settings: Settings) -> dict[str, Any]:
         },
         "template": f"{found.settings.template.image}, recipe {found.template}",
         "scaler": _scaler(settings, last),
-        "slots": [slot | {"address": names.address(slot["number"]).ip} for slot in slots],
+        "slots": [slot | {"address": servers[slot["number"] - 1].where} for slot in slots],
         "notices": list(found.notices),
     }
 

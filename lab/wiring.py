@@ -7,9 +7,9 @@ import logging
 import signal
 import time
 
-from lab import host, loop, scaler, trace
-from lab.balancer.config import BalancerConfig, Server, stats_password, unprivileged_user
-from lab.balancer.haproxy import HAProxyBalancer, server_name
+from lab import grounds, loop, scaler, trace
+from lab.balancer.config import BalancerConfig, stats_password, unprivileged_user
+from lab.balancer.haproxy import HAProxyBalancer
 from lab.balancer.requestlog import RequestLog
 from lab.balancer.runtime import RuntimeSocket
 from lab.core.decide import Brain
@@ -18,35 +18,16 @@ from lab.core.policies.base import Policy
 from lab.core.policies.sessions import Sessions
 from lab.deployment import Deployment
 from lab.loop import Tick
-from lab.lxd.client import Lxd
-from lab.lxd.estate import Estate
-from lab.lxd.names import PORT, Names
 from lab.operator import OperatorFile
 from lab.settings import Settings
+from lab.worlds.base import Fleet
 from lab.worlds.live import Deadlines, LiveWorld
-from lab.worlds.lxd import LxdFleet
 
 LOG_WINDOW_S = 5.0
 SAY_AGAIN_S = 60.0
 
 
-def lxd_fleet(deployment: Deployment) -> LxdFleet:
-    settings = deployment.settings
-    return LxdFleet(
-        Lxd(settings.lab.name),
-        Names.of(settings),
-        settings.pool.max,
-        deployment.share_source,
-        deployment.template,
-    )
-
-
-def estate(settings: Settings) -> Estate:
-    return Estate(settings, Lxd(settings.lab.name))
-
-
 def balancer_config(settings: Settings) -> BalancerConfig:
-    names = Names.of(settings)
     user, group = unprivileged_user()
     return BalancerConfig(
         directory=settings.directory,
@@ -54,10 +35,7 @@ def balancer_config(settings: Settings) -> BalancerConfig:
         port=settings.balancer.port,
         stats_port=settings.balancer.stats_port,
         stats_password=stats_password(settings.directory),
-        servers=tuple(
-            Server(server_name(slot), names.address(slot).ip, PORT)
-            for slot in range(1, settings.pool.max + 1)
-        ),
+        servers=grounds.of(settings).servers(settings),
         server_maxconn=settings.server.workers,
         check_interval_ms=settings.balancer.check_interval_ms,
         queue_timeout_ms=round(settings.balancer.queue_timeout_s * 1000),
@@ -75,11 +53,11 @@ def balancer(settings: Settings) -> HAProxyBalancer:
     return HAProxyBalancer(RuntimeSocket(settings.directory / "haproxy.sock"), log)
 
 
-def world(deployment: Deployment, fleet: LxdFleet | None = None) -> LiveWorld:
+def world(deployment: Deployment, fleet: Fleet | None = None) -> LiveWorld:
     settings = deployment.settings
     deadlines = Deadlines(settings.scaler.boot_deadline_s, settings.scaler.unhealthy_deadline_s)
-    fleet = fleet or lxd_fleet(deployment)
-    return LiveWorld("lxd", fleet, balancer(settings), settings.pool.max, deadlines)
+    fleet = fleet or grounds.of(settings).fleet(deployment)
+    return LiveWorld(settings.lab.world, fleet, balancer(settings), settings.pool.max, deadlines)
 
 
 def brain(settings: Settings) -> Brain:
@@ -163,13 +141,3 @@ class Recorder:
 
     def close(self) -> None:
         self._writer.close()
-
-
-def neighbours(settings: Settings) -> None:
-    """Make the host know each slot's hardware address, so that it never has to ask for it.
-
-    A question asked before a container's interface is up would delay its first answer by seconds.
-    """
-    names = Names.of(settings)
-    addresses = [names.address(slot) for slot in range(1, settings.pool.max + 1)]
-    host.set_neighbours(names.bridge, [(address.ip, address.mac) for address in addresses])

@@ -34,6 +34,11 @@ class Server:
     address: str
     port: int
 
+    @property
+    def where(self) -> str:
+        """The address, with the port where it is not the web's own."""
+        return self.address if self.port == 80 else f"{self.address}:{self.port}"
+
 
 @dataclass(frozen=True)
 class BalancerConfig:

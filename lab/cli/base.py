@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from lab import deployment, host, lifecycle
+from lab import deployment, grounds, host, lifecycle
 from lab import scaler as scaler_process
 from lab.errors import LabError, UsageError
 from lab.settings import Loaded, Settings
@@ -22,9 +22,19 @@ err = Console(stderr=True, highlight=False)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
-def settings_of(context: typer.Context) -> Settings:
+World = Annotated[
+    Literal["lxd", "process"] | None,
+    typer.Option("--world", help="Containers, or local processes without root."),
+]
+
+
+def settings_of(context: typer.Context, world: str | None = None) -> Settings:
+    """The settings of this command; `world` goes before `lab.world`."""
     loaded: Loaded = context.obj
-    return loaded.settings
+    if world is None:
+        return loaded.settings
+    in_world = loaded.settings.lab.model_copy(update={"world": world})
+    return loaded.settings.model_copy(update={"lab": in_world})
 
 
 def show(value: Any, as_json: bool, drawn: RenderableType) -> None:
@@ -53,8 +63,9 @@ def bring_up(settings: Settings) -> deployment.Deployment:
 
 def running(settings: Settings, servers: int | None = None) -> deployment.Deployment:
     """The deployment, if the lab is up, its scaler runs and `servers` is within the limits."""
-    host.require_root("steering the scaler")
     found = deployment.require(settings)
+    if grounds.of(found.settings).needs_root:
+        host.require_root("steering the scaler")
     if scaler_process.running_pid(found.settings.directory) is None:
         raise LabError("the scaler does not run: start it with `lab up`")
     pool = found.settings.pool

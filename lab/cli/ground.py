@@ -10,7 +10,7 @@ from lab import deployment, host, lifecycle
 from lab import doctor as host_doctor
 from lab import status as status_report
 from lab.assets import asset
-from lab.cli.base import Json, bring_up, err, notices, out, settings_of, show
+from lab.cli.base import Json, World, bring_up, err, notices, out, settings_of, show
 from lab.lxd.client import Lxd
 from lab.settings import Loaded, flatten
 from lab.template import build, recipe
@@ -18,9 +18,9 @@ from lab.views import tables
 from lab.views.steps import Steps
 
 
-def up(context: typer.Context) -> None:
+def up(context: typer.Context, world: World = None) -> None:
     """Bring the lab up, or bring it in line with the settings."""
-    bring_up(settings_of(context))
+    bring_up(settings_of(context, world))
 
 
 def down(

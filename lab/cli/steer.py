@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lab import deployment, host, lifecycle, wiring
+from lab import deployment, grounds, host, lifecycle, wiring
 from lab import status as status_report
 from lab.cli.base import err, running, settings_of
 from lab.errors import LabError
@@ -77,8 +77,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Write to the log file only.")] = False,
 ) -> None:
     """Run the scaler here, in the foreground, until Ctrl-C."""
-    host.require_root("`lab run`")
-    wiring.run_scaler(deployment.require(settings_of(context)), echo=not quiet)
+    found = deployment.require(settings_of(context))
+    if grounds.of(found.settings).needs_root:
+        host.require_root("`lab run`")
+    wiring.run_scaler(found, echo=not quiet)
 
 
 def logs(

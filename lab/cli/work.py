@@ -11,7 +11,7 @@ import typer
 
 from lab import bench as bench_
 from lab import deployment
-from lab.cli.base import Json, bring_up, err, out, settings_of, show
+from lab.cli.base import Json, World, bring_up, err, out, settings_of, show
 from lab.deployment import Deployment
 from lab.errors import UsageError
 from lab.load.locust_tool import run_locust_page
@@ -73,11 +73,12 @@ def load(
 def demo(
     context: typer.Context,
     scenario: Annotated[str, typer.Argument(help="A scenario's name or file.")] = "demo",
+    world: World = None,
     as_json: Json = False,
 ) -> None:
     """Bring the lab up, put load on it, watch the scaler follow, and judge."""
     load_scenario(find_scenario(scenario))
-    finish(watch_scenario(bring_up(settings_of(context)), scenario), as_json)
+    finish(watch_scenario(bring_up(settings_of(context, world)), scenario), as_json)
 
 
 def bench(
@@ -113,7 +114,7 @@ def watch_scenario(found: Deployment, scenario: str) -> tuple[Path, Verdict]:
 
 def watched(found: Deployment, scenario: str, run: Run) -> tuple[Path, Verdict]:
     """Run with the live view on standard error's terminal."""
-    with LiveView(found.settings.lab.name, "lxd", scenario, console=err) as view:
+    with LiveView(found.settings.lab.name, found.settings.lab.world, scenario, console=err) as view:
         return run(
             view.line,
             lambda at: view.progress(at.elapsed_s, at.total_s, at.users),
@@ -135,7 +136,7 @@ def _where(found: Deployment) -> tuple[Path, Path, str, int]:
     """What a run has to know of the lab: trace, run folders, world, workers of one server."""
     settings = found.settings
     trace = settings.directory / "trace.jsonl"
-    return trace, settings.lab.runs_dir, "lxd", settings.server.workers
+    return trace, settings.lab.runs_dir, settings.lab.world, settings.server.workers
 
 
 def _stale_s(found: Deployment) -> float:

@@ -27,6 +27,13 @@ class Estate:
         self._lxd = lxd
         self._names = Names.of(settings)
 
+    def refuse_strangers(self) -> None:
+        """LabError if anything of these names is somebody else's; nothing is changed."""
+        names = self._names
+        for path in (f"projects/{names.project}", f"storage-pools/{names.pool}"):
+            self._owned(path)
+        self._owned(f"networks/{names.bridge}")
+
     def make_storage(self, progress: Progress) -> list[str]:
         """The project, the pool and the profile: all that a template needs.
 

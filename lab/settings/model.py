@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -57,6 +58,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _state_dir() -> Path:
+    """Root's labs are the system's; another user's are his own."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/lab")
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return Path(home) / "lab"
+
+
 class Lab(Section):
     name: Annotated[
         str,
@@ -65,7 +74,8 @@ class Lab(Section):
             description="1 to 10 of a-z, 0-9 and -, and begin with a letter",
         ),
     ] = "lab"
-    state_dir: Directory = Path("/var/lib/lab")
+    world: Literal["lxd", "process"] = "lxd"
+    state_dir: Directory = Field(default_factory=_state_dir)
     runs_dir: AnyPath = Path("runs")
 
 

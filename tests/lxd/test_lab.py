@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -248,3 +250,45 @@ def test_a_scenario_that_does_not_hold_fails_with_an_exit_code(up):
     """)
     said = up.run("load", str(scenario), code=1)
     assert "FAILED" in said
+
+
+@pytest.fixture
+def stranger(lxd_lab: LxdLab):
+    """A bridge of somebody else's that has the lab's subnet."""
+    address = f"{lxd_lab.settings.network.net[5]}/24"
+    for command in (
+        ["ip", "link", "add", "strangerbr", "type", "bridge"],
+        ["ip", "addr", "add", address, "dev", "strangerbr"],
+        ["ip", "link", "set", "strangerbr", "up"],
+    ):
+        subprocess.run(command, check=True)
+    yield
+    subprocess.run(["ip", "link", "del", "strangerbr"], check=True)
+
+
+def test_a_taken_subnet_is_said_and_another_one_is_used(lxd_lab, stranger):
+    said = lxd_lab.run("up")
+    subnet = lxd_lab.settings.network.subnet
+    assert f"the subnet {subnet} is in use on this host: took 10." in said
+    assert get(lxd_lab.address)[0] == 200
+    assert "is in use on this host: took 10." in lxd_lab.run("up")
+    lxd_lab.run("down")
+    blocked = subprocess.run(["ip", "route"], capture_output=True, text=True).stdout
+    assert "unreachable" not in blocked
+
+
+def test_a_thing_of_the_same_name_that_is_not_the_labs_is_refused(lxd_lab):
+    lxd = Lxd("default")
+    other = LxdLab(
+        (*[o for o in lxd_lab.overrides if not o.startswith("lab.name")], "lab.name=labother"),
+        lxd_lab.folder,
+    )
+    lxd.post("projects", {"name": "labother", "config": {"features.images": "true"}})
+    try:
+        said = other.run("up", code=1)
+        assert "LXD has project 'labother' already, and it is not this lab's" in said
+        other.run("down", "--purge", code=1)
+        assert lxd.find("projects/labother") is not None
+    finally:
+        lxd.delete("projects/labother")
+        shutil.rmtree(other.settings.directory)

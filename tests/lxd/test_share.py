@@ -392,6 +392,23 @@ def test_a_mount_in_use_still_goes(nfs, place):
         user.wait()
 
 
+def test_a_server_that_the_lab_started_is_stopped_again(place, require):
+    require("nfs")
+    subprocess.run(["systemctl", "stop", "nfs-server"], check=True, timeout=120)
+    try:
+        share = choose(settings_for(place, "nfs"), BASE)
+        share.up()
+        assert nfs_server.is_running()
+        share.up()
+        share.down(purge=True)
+        assert not nfs_server.is_running()
+    finally:
+        subprocess.run(["systemctl", "start", "nfs-server"], check=True, timeout=120)
+    share.up()
+    share.down(purge=True)
+    assert nfs_server.is_running()
+
+
 def test_a_server_that_restarts_is_only_a_pause(nfs):
     subprocess.run(["systemctl", "restart", "nfs-server"], check=True, timeout=120)
     assert works_as(WWW_DATA, 'echo after >"$1/index.html"', nfs.source)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lab import lifecycle, wiring
 from lab.balancer.process import HAProxyProcess
+from lab.grounds.lxd import LxdGround
 from lab.lxd.client import Lxd
 from lab.settings import Settings, load
 from lab.worlds.live import LiveWorld
@@ -98,13 +99,15 @@ def lxd_stage(lab: LxdLab) -> Iterator[Stage]:
             ),
         }
     )
-    deployment = lifecycle.lay_ground(settings, settings, lambda what: None)
+    lifecycle.make_directory(settings)
+    ground = LxdGround()
+    deployment = ground.lay(settings, settings, lambda what: None)
     lifecycle.start_balancer(settings)
-    fleet = wiring.lxd_fleet(deployment)
+    fleet = ground.fleet(deployment)
 
     def open_world() -> LiveWorld:
         return LiveWorld(
-            "lxd", wiring.lxd_fleet(deployment), wiring.balancer(settings), SLOTS, DEADLINES
+            "lxd", ground.fleet(deployment), wiring.balancer(settings), SLOTS, DEADLINES
         )
 
     haproxy = HAProxyProcess(settings.directory)
