@@ -2,7 +2,8 @@
 
 A line holds `tick`, `at` (UTC, ISO 8601), `at_s` (the world's monotonic seconds), `policy`,
 `observation` (`slots`, `metrics`, `operator`, `unknown`), `recommendation`, `guards`, `wanted`,
-`actions`, `outcomes`, `tick_ms` and `sentence`; numbers that could not be measured are null.
+`shadows` (what other policies would have wanted), `actions`, `outcomes`, `tick_ms` and `sentence`.
+Numbers that could not be measured are null.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def to_line(
             },
             "recommendation": asdict(decision.recommendation),
             "guards": [asdict(note) for note in decision.guards],
+            "shadows": [asdict(opinion) for opinion in decision.shadows],
             "wanted": decision.wanted,
             "actions": [asdict(action) for action in decision.actions],
             "outcomes": [asdict(outcome) for outcome in outcomes],
@@ -172,3 +174,19 @@ def newest_lines(path: Path, count: int) -> list[dict[str, Any]]:
 def last_line(path: Path) -> dict[str, Any] | None:
     """The newest whole line of a trace; None if there is none."""
     return next(iter(newest_lines(path, 1)), None)
+
+
+def find_tick(path: Path, number: int) -> dict[str, Any] | None:
+    """The newest line of that tick, also from before the trace was rotated; None if there is none.
+
+    Numbers begin anew with each scaler, so the newest one of several is meant.
+    """
+    start = f'{{"tick":{number},'
+    for file in (path, path.with_suffix(path.suffix + ".1")):
+        if file.exists():
+            with file.open(encoding="utf-8") as lines:
+                found = [line for line in lines if line.startswith(start) and line.endswith("\n")]
+            if found:
+                newest: dict[str, Any] = json.loads(found[-1])
+                return newest
+    return None

@@ -81,6 +81,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     steer.resume,
     steer.run,
     steer.logs,
+    steer.explain,
     work.demo,
     work.bench,
 )

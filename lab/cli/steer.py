@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from lab import deployment, grounds, host, lifecycle, wiring
+from lab import deployment, grounds, host, lifecycle, trace, wiring
 from lab import status as status_report
-from lab.cli.base import err, running, settings_of
+from lab.cli.base import Json, err, running, settings_of, show
 from lab.errors import LabError
 from lab.operator import OperatorFile
+from lab.views.explain import explain as draw
 from lab.views.steps import Steps
 
 DEFAULT_HOLD_S = 60.0
@@ -95,3 +96,16 @@ def logs(
     if not path.exists():
         raise LabError("the scaler has written nothing yet")
     os.execvp("tail", ["tail", *(["-F"] if follow else []), "-n", str(lines), str(path)])
+
+
+def explain(
+    context: typer.Context,
+    tick: Annotated[int | None, typer.Argument(help="Its number [the newest].")] = None,
+    as_json: Json = False,
+) -> None:
+    """A decision: what was seen, the formula with its numbers, the guards, what was done."""
+    path = deployment.require(settings_of(context)).settings.directory / "trace.jsonl"
+    line = trace.last_line(path) if tick is None else trace.find_tick(path, tick)
+    if line is None:
+        raise LabError("the scaler has not ticked yet" if tick is None else f"no tick {tick}")
+    show(line, as_json, draw(line))

@@ -11,11 +11,13 @@ from lab.core.model import (
     GuardNote,
     Memory,
     Observation,
+    Opinion,
     Phase,
+    PolicyMemory,
     Recommendation,
     Verb,
 )
-from lab.core.policies.base import Policy
+from lab.core.policies.base import Policy, has_own_guards
 
 
 @dataclass(frozen=True)
@@ -26,31 +28,62 @@ class Brain:
     guards: tuple[Guard, ...]
     limits: Limits
     drain_deadline_s: float
+    shadows: tuple[Policy, ...] = ()
+    """Policies that are asked the same and steer nothing. They see the servers that the steering
+    one keeps, so each word is about this moment, not about what would have become of its own."""
 
 
 def decide(brain: Brain, memory: Memory, observation: Observation) -> Decision:
     """What to do now. The same arguments always give the same decision."""
     current = len(planner.committed(observation))
-    recommendation, policy_memory = brain.policy.recommend(memory.policy, observation, current)
-    operator = observation.operator
-    if operator.pin is not None:
-        left = "" if operator.pin_left_s is None else f" for {operator.pin_left_s:.0f} s more"
-        recommendation = Recommendation(operator.pin, f"pinned to {operator.pin} by hand{left}")
-    asked = current if recommendation.servers is None else recommendation.servers
-    bounds: tuple[Guard, ...] = (brain.limits,)
-    if operator.pin is None and recommendation.servers is not None:
-        bounds = (*brain.guards, brain.limits)
-        wanted, notes, kept = guards.apply(bounds, memory.guards, observation, current, asked)
-    else:
-        wanted, notes, _ = guards.apply(bounds, (), observation, current, asked)
-        kept = memory.guards
-    actions = planner.plan(observation, wanted, brain.drain_deadline_s)
-    if operator.paused or observation.unknown:
+    opinions: list[Opinion] = []
+    kept: dict[str, PolicyMemory] = {}
+    for policy in (brain.policy, *brain.shadows):
+        before = memory.policies.get(policy.name, PolicyMemory())
+        opinion, kept[policy.name] = _opinion(brain, policy, before, observation, current)
+        opinions.append(opinion)
+    steering = _by_hand(brain, observation, current) or opinions[0]
+    actions = planner.plan(observation, steering.wanted, brain.drain_deadline_s)
+    if observation.operator.paused or observation.unknown:
         actions = ()
     decision = Decision(
-        wanted, recommendation, notes, actions, Memory(policy_memory, kept), sentence=""
+        steering.wanted,
+        steering.recommendation,
+        steering.guards,
+        actions,
+        Memory(kept),
+        sentence="",
+        shadows=tuple(opinions[1:]),
     )
     return replace(decision, sentence=sentence(decision, observation, current))
+
+
+def _opinion(
+    brain: Brain, policy: Policy, memory: PolicyMemory, observation: Observation, current: int
+) -> tuple[Opinion, PolicyMemory]:
+    recommendation, policy_memory = policy.recommend(memory.policy, observation, current)
+    if recommendation.servers is None:
+        # Nothing was recommended, so there is nothing that a guard could remember.
+        wanted, notes, _ = guards.apply((brain.limits,), (), observation, current, current)
+        guard_memories = memory.guards
+    else:
+        bounds = () if has_own_guards(policy) else brain.guards
+        wanted, notes, guard_memories = guards.apply(
+            (*bounds, brain.limits), memory.guards, observation, current, recommendation.servers
+        )
+    opinion = Opinion(policy.name, recommendation, notes, wanted)
+    return opinion, PolicyMemory(policy_memory, guard_memories)
+
+
+def _by_hand(brain: Brain, observation: Observation, current: int) -> Opinion | None:
+    """A pin goes before every policy, and only the limits bound it."""
+    operator = observation.operator
+    if operator.pin is None:
+        return None
+    left = "" if operator.pin_left_s is None else f" for {operator.pin_left_s:.0f} s more"
+    recommendation = Recommendation(operator.pin, f"pinned to {operator.pin} by hand{left}")
+    wanted, notes, _ = guards.apply((brain.limits,), (), observation, current, operator.pin)
+    return Opinion("pin", recommendation, notes, wanted)
 
 
 def sentence(decision: Decision, observation: Observation, current: int) -> str:

@@ -6,6 +6,7 @@ Times are monotonic seconds of the world that was observed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -68,6 +69,11 @@ class Slot:
     cpus: float | None = None
     """CPU seconds that the clone used a second; None: not measured."""
     memory_bytes: int | None = None
+    cpus_limit: float | None = None
+    """CPUs that the clone may use; None: not limited, or not known."""
+    memory_limit_bytes: int | None = None
+    up_s: float | None = None
+    """Seconds since its container was started; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,8 @@ class Observation:
     operator: Operator = field(default_factory=Operator)
     unknown: str = ""
     """What could not be observed; the slots are then the last ones known, and nothing is done."""
+    utc_s: float | None = None
+    """The wall clock, in seconds since the epoch; only schedules read it. None: not known."""
 
     def in_phase(self, *phases: Phase) -> tuple[Slot, ...]:
         return tuple(slot for slot in self.slots if slot.phase in phases)
@@ -135,11 +143,28 @@ class GuardNote:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What the policy and each guard want to be told again at the next tick."""
+class Opinion:
+    """What one policy makes of an observation: its word, and what the guards left of it."""
+
+    policy: str
+    recommendation: Recommendation
+    guards: tuple[GuardNote, ...]
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyMemory:
+    """What a policy and its guards want to be told again at the next tick."""
 
     policy: Any = None
     guards: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of every policy by its name, whether it steers or is a shadow."""
+
+    policies: Mapping[str, PolicyMemory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +175,8 @@ class Decision:
     actions: tuple[Action, ...]
     memory: Memory
     sentence: str
+    shadows: tuple[Opinion, ...] = ()
+    """What the policies that do not steer would have wanted."""
 
 
 @dataclass(frozen=True, slots=True)

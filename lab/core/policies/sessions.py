@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt, Le
 
 from lab.core import windows
 from lab.core.model import Observation, Recommendation
@@ -18,9 +21,12 @@ from lab.core.model import Observation, Recommendation
 
 @dataclass(frozen=True)
 class Sessions:
-    sessions_per_server: float
-    window_s: float
-    name: str = "sessions"
+    """servers = ceil(mean(in flight + queued) / sessions_per_server)."""
+
+    name: ClassVar[str] = "sessions"
+
+    sessions_per_server: Annotated[float, Ge(0.01), Le(100_000)] = 4.0
+    window_s: Annotated[float, Gt(0), Le(3600)] = 2.0
 
     def recommend(
         self, memory: windows.Samples | None, observation: Observation, current: int
