@@ -18,13 +18,17 @@ from pylxd.exceptions import ClientConnectionFailed, LXDAPIException
 
 from lab.errors import LabError
 
-REQUEST_TIMEOUT_S = 30
+REQUEST_TIMEOUT_S = 60
 UPLOAD_TIMEOUT_S = 600
-WAIT_SLICE_S = 20
+WAIT_SLICE_S = 10
 
 
 class LxdUnreachable(LabError):
     """No daemon answers."""
+
+
+class LxdSilent(LxdUnreachable):
+    """The daemon took a request and did not answer it in time: it may be busy."""
 
 
 class LxdRefused(LabError):
@@ -151,6 +155,9 @@ class Lxd:
         except LXDAPIException as refusal:
             response = refusal.response
             raise LxdRefused(f"LXD: {refusal} ({path})", response.status_code) from None
+        except requests.Timeout:
+            self._local.client = None
+            raise LxdSilent(f"LXD did not answer within {REQUEST_TIMEOUT_S} s ({path})") from None
         except requests.RequestException as error:
             self._local.client = None
             raise LxdUnreachable(f"LXD does not answer: {error}") from None
@@ -167,7 +174,10 @@ class Lxd:
             if left_s <= 0:
                 raise LabError(f"LXD is still busy after {deadline_s:g} s: {operation}")
             slice_s = max(1, round(min(left_s, WAIT_SLICE_S)))
-            state = self.get(f"{operation}/wait", timeout=slice_s)
+            try:
+                state = self.get(f"{operation}/wait", timeout=slice_s)
+            except LxdSilent:
+                continue
             if state["status"] == "Success":
                 return state["metadata"]
             if state["status"] in ("Failure", "Cancelled"):
