@@ -7,29 +7,29 @@ in the trace are virtual, so the same scenario, brain, parameters and seed give 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from math import ceil
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from lab import loop
 from lab.core.decide import Brain
-from lab.core.model import Memory, Observation, Operator
+from lab.core.model import Memory, Operator, Phase
 from lab.load.arrivals import even, poisson
 from lab.load.measures import MOVING, RUNNING, Sample, demand_servers
-from lab.load.rates import RateShape
 from lab.load.recorder import percentile_ms
 from lab.load.scenario import Scenario
 from lab.load.session import make_folder
+from lab.load.shapes import RateShape
 from lab.load.tool import LoadResult
 from lab.load.verdict import Verdict, judge_samples, nothing_left_to_see
 from lab.loop import Tick
-from lab.core.model import Phase
 from lab.trace import to_line
-from lab.worlds.sim.coarse import Fluid, RateDemand, UserDemand
+from lab.worlds.sim.clock import Clock
+from lab.worlds.sim.coarse import Fluid
+from lab.worlds.sim.flow import RateDemand, UserDemand
 from lab.worlds.sim.faults import Fault
 from lab.worlds.sim.gates import Balancer
 from lab.worlds.sim.parameters import Parameters
@@ -43,85 +43,102 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """When simulated runs begin, unless they are told."""
 NOBODY = Operator()
 LOOK_EVERY_S = 1.0
-"""How often a run that settles is asked whether there is anything left to see."""
+"""How often it is asked whether a run that settles has anything left to show."""
 
 
-@dataclass
-class Simulation:
-    """One run. `ticks` runs it and hands out each tick; `result` and `verdict` are for after it.
+@dataclass(frozen=True)
+class Setup:
+    """What a run depends on besides its scenario and its brain."""
 
-    At the beginning `serving` servers serve (None: the brain's minimum) and `stopped` clones stand
-    ready. `coarse` takes the model without single requests, for long days and many servers.
-    """
-
-    scenario: Scenario
-    brain: Brain
-    parameters: Parameters = Parameters()
+    parameters: Parameters = field(default_factory=Parameters)
     seed: int = 1
     interval_s: float = 0.25
+    """From one tick to the next."""
     faults: tuple[Fault, ...] = ()
     serving: int | None = None
+    """Servers that serve at the beginning; None: the brain's minimum."""
+    frozen: int = 0
+    """Clones that are warm then."""
     stopped: int = 0
+    """Clones that stand ready then."""
     coarse: bool = False
+    """The model without single requests, for long days and many servers."""
     operator: Callable[[float], Operator] = lambda at_s: NOBODY
     """What a person asks for at a moment of the run."""
     started_at: datetime = EPOCH
-    samples: list[Sample] = field(default_factory=list, init=False)
-    """What the measures need of each tick so far."""
 
-    def __post_init__(self) -> None:
-        self._policy: str | None = None
-        serving = self.brain.limits.min if self.serving is None else self.serving
-        make = self._make_fluid if self.coarse else self._make_queueing
+
+class Simulation:
+    """One run: `ticks`, `lines` or `finish` runs it, once. `result` and `verdict` come after it."""
+
+    def __init__(self, scenario: Scenario, brain: Brain, setup: Setup | None = None) -> None:
+        self.setup = setup = setup or Setup()
+        self.scenario = scenario
+        self.brain = brain
         self.plant: Plant[Balancer] = Plant(
-            self.parameters, make, str(self.seed), self.faults, serving, self.stopped
+            setup.parameters,
+            partial(_fluid if setup.coarse else _queueing, scenario, setup),
+            str(setup.seed),
+            setup.faults,
+            serving=brain.limits.min if setup.serving is None else setup.serving,
+            frozen=setup.frozen,
+            stopped=setup.stopped,
         )
-        self.world = SimWorld(self.plant, "sim-coarse" if self.coarse else "sim")
+        self.world = SimWorld(self.plant, "sim-coarse" if setup.coarse else "sim")
+        self._samples: list[Sample] = []
+        self._last: tuple[float, Callable[[float], Sample]] | None = None
 
     def ticks(self) -> Iterator[Tick]:
-        """Run to the end. No tick is kept."""
-        memory, number, due_s = Memory(), 0, 0.0
-        look_s = self.scenario.duration_s
-        while due_s <= self.scenario.duration_s + self.scenario.settle_s:
-            self.world.sleep_until(due_s)
-            done, memory = loop.tick(
-                self.world, self.brain, memory, self.operator(due_s), number
-            )
-            at = self.started_at + timedelta(seconds=due_s)
-            done = replace(done, at=at, took_ms=0.0)
-            self._keep(done)
-            yield done
-            if due_s >= look_s:
+        """Run to the end. (A tick's own `at` and `took_ms` are this computer's, not virtual.)"""
+        scenario, interval_s = self.scenario, self.setup.interval_s
+        memory, number, at_s, look_s = Memory(), 0, 0.0, scenario.duration_s
+        while at_s <= scenario.duration_s + scenario.settle_s:
+            self.world.sleep_until(at_s)
+            operator = self.setup.operator(at_s)
+            tick, memory = loop.tick(self.world, self.brain, memory, operator, number)
+            self._keep(tick)
+            yield tick
+            if at_s >= look_s:
                 look_s += LOOK_EVERY_S
-                if nothing_left_to_see(self.scenario.expect, self.samples):
-                    break
+                if nothing_left_to_see(scenario.expect, self.samples):
+                    return
             number += 1
-            due_s = number * self.interval_s
-        self.world.close()
+            at_s = number * interval_s
 
     def lines(self) -> Iterator[str]:
         """Run to the end: the trace, line by line."""
-        return map(line_of, self.ticks())
+        return map(self.line, self.ticks())
 
     def finish(self) -> Verdict:
-        """Run to the end without writing anything."""
+        """Run to the end without a trace."""
         for _ in self.ticks():
             pass
         return self.verdict()
 
+    def line(self, tick: Tick) -> str:
+        """The tick's line in the trace."""
+        at = self.setup.started_at + timedelta(seconds=tick.observation.at_s)
+        seen, decision = tick.observation, tick.decision
+        return to_line(tick.number, at, tick.policy, seen, decision, tick.outcomes, 0.0)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What the measures need of each tick so far."""
+        return [*self._samples, self._last[1](0.0)] if self._last else []
+
     def result(self) -> LoadResult:
         """What the clients saw."""
-        times = self.plant.balancer.requests_by_ms()
-        requests, failures = times.total(), self.plant.balancer.failures
+        balancer = self.plant.balancer
+        times, failures = balancer.requests_by_ms(), balancer.failures
         return LoadResult(
-            requests=requests,
+            requests=times.total(),
             failed=failures.total(),
             p50_ms=percentile_ms(times, 50),
             p95_ms=percentile_ms(times, 95),
             p99_ms=percentile_ms(times, 99),
-            started_at=self.started_at,
+            started_at=self.setup.started_at,
             failures=dict(failures),
-            requests_per_s=round(requests / self.scenario.duration_s, 2),
+            requests_per_s=round(times.total() / self.scenario.duration_s, 2),
         )
 
     def verdict(self) -> Verdict:
@@ -130,13 +147,99 @@ class Simulation:
             self.scenario.expect,
             self.world.name,
             self.samples,
-            self._policy,
+            self.brain.policy.name,
             self.result(),
         )
 
     def _keep(self, tick: Tick) -> None:
-        self._policy = tick.policy
-        if self.samples:
-            last = self.samples[-1]
-            self.samples[-1] = replace(last, for_s=tick.observation.at_s - last.t_s)
-        self.samples.append(sample_of(tick, self.parameters.workers))
+        at_s = tick.observation.at_s
+        if self._last:
+            before_s, sample = self._last
+            self._samples.append(sample(at_s - before_s))
+        self._last = (at_s, partial(_sample, tick, self.setup.parameters.workers))
+
+
+def simulate(
+    scenario: Scenario, brain: Brain, setup: Setup | None = None
+) -> tuple[list[str], LoadResult]:
+    """The trace's lines and what the clients saw."""
+    simulation = Simulation(scenario, brain, setup)
+    return list(simulation.lines()), simulation.result()
+
+
+def simulate_into(
+    runs_dir: Path,
+    scenario: Scenario,
+    brain: Brain,
+    setup: Setup | None = None,
+    on_tick: Callable[[Tick], None] = lambda tick: None,
+    extra_files: Mapping[str, str] | None = None,
+) -> tuple[Path, Verdict]:
+    """Leave the same folder as a live run: trace, verdict, and a copy of the scenario."""
+    folder = make_folder(runs_dir, scenario.name, extra_files)
+    shutil.copyfile(scenario.path, folder / "scenario.toml")
+    simulation = Simulation(scenario, brain, setup)
+    with (folder / "trace.jsonl").open("w", encoding="utf-8") as trace:
+        for tick in simulation.ticks():
+            trace.write(simulation.line(tick) + "\n")
+            on_tick(tick)
+    verdict = simulation.verdict()
+    verdict.write(folder)
+    return folder, verdict
+
+
+def _sample(tick: Tick, workers: int, for_s: float) -> Sample:
+    observation = tick.observation
+    phases = [slot.phase for slot in observation.slots]
+    metrics = observation.metrics
+    return Sample(
+        t_s=observation.at_s,
+        for_s=for_s,
+        serving=phases.count(Phase.SERVING),
+        wanted=tick.decision.wanted,
+        running=sum(map(phases.count, RUNNING)),
+        moving=sum(map(phases.count, MOVING)),
+        demand=demand_servers(metrics.in_flight, metrics.queued, workers),
+    )
+
+
+def _mix(scenario: Scenario) -> list[Work]:
+    return [Work(request.path, request.weight) for request in scenario.requests.mix]
+
+
+def _queueing(
+    scenario: Scenario, setup: Setup, clock: Clock, parameters: Parameters, random: Random
+) -> Queueing:
+    service = Service(_mix(scenario), parameters, Random(f"{setup.seed}-service"))
+    own = scenario.requests.seed
+    traffic: Traffic
+    if isinstance(scenario.load, RateShape):
+        # Arrivals depend on the seeds alone, so that every policy gets the same ones.
+        gaps = even()
+        if scenario.load.arrivals == "poisson":
+            gaps = poisson(Random(f"{own}-{setup.seed}-arrivals"))
+        order = Random(f"{own}-{setup.seed}-mix")
+        traffic = OpenLoop(scenario.load.curve.times_s(gaps), service, order)
+    else:
+        traffic = ClosedLoop(
+            scenario.users_at,
+            scenario.duration_s,
+            scenario.requests.think_s,
+            service,
+            str(own),
+            parameters.client_s,
+        )
+    return Queueing(clock, parameters, traffic, random)
+
+
+def _fluid(
+    scenario: Scenario, setup: Setup, clock: Clock, parameters: Parameters, random: Random
+) -> Fluid:
+    demand: RateDemand | UserDemand
+    if isinstance(scenario.load, RateShape):
+        poisson_arrivals = scenario.load.arrivals == "poisson"
+        demand = RateDemand(scenario.load.curve.requests, float(poisson_arrivals))
+    else:
+        pause_s = scenario.requests.think_s + parameters.client_s
+        demand = UserDemand(scenario.users_at, scenario.duration_s, pause_s)
+    return Fluid(clock, parameters, demand, service_times(_mix(scenario), parameters), random)

@@ -15,13 +15,12 @@ from lab.balancer.runtime import RuntimeSocket
 from lab.core.decide import Brain
 from lab.core.guards import Guard, Limits, ShrinkStabilisation
 from lab.core.policies.base import Policy
-from lab.core.policies.sessions import Sessions
 from lab.deployment import Deployment
 from lab.loop import Tick
 from lab.operator import OperatorFile
 from lab.settings import Settings
 from lab.worlds.base import Fleet
-from lab.worlds.live import Deadlines, LiveWorld
+from lab.worlds.live import Deadlines, LiveWorld, ServerLimits
 
 LOG_WINDOW_S = 5.0
 SAY_AGAIN_S = 60.0
@@ -56,8 +55,11 @@ def balancer(settings: Settings) -> HAProxyBalancer:
 def world(deployment: Deployment, fleet: Fleet | None = None) -> LiveWorld:
     settings = deployment.settings
     deadlines = Deadlines(settings.scaler.boot_deadline_s, settings.scaler.unhealthy_deadline_s)
+    limits = ServerLimits(settings.server.cpus, settings.server.memory_bytes)
     fleet = fleet or grounds.of(settings).fleet(deployment)
-    return LiveWorld(settings.lab.world, fleet, balancer(settings), settings.pool.max, deadlines)
+    return LiveWorld(
+        settings.lab.world, fleet, balancer(settings), settings.pool.max, deadlines, limits
+    )
 
 
 def brain(settings: Settings) -> Brain:
@@ -70,9 +72,10 @@ def brain(settings: Settings) -> Brain:
     )
 
 
-def policy(settings: Settings) -> Policy:
-    chosen = settings.policy.sessions
-    return Sessions(chosen.sessions_per_server, chosen.window_s)
+def policy(settings: Settings, name: str = "") -> Policy:
+    """The policy of that name, or else the one that steers."""
+    chosen: Policy = settings.policy.built(name or settings.policy.steer)
+    return chosen
 
 
 def run_scaler(deployment: Deployment, echo: bool) -> None:

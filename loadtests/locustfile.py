@@ -37,6 +37,7 @@ IN_FLIGHT_S = 60.0
 
 try:
     scenario = load_scenario(os.environ.get("LAB_SCENARIO", "demo"))
+    scenario.require_users()
 except LabError as error:
     sys.exit(f"locustfile: {error}")
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import lxd_lab as lxd_lab_module
-from support.lxd_lab import LxdLab
 
 from lab import host
 from lab.doctor import programs
 from lab.host import nfs_server
 from lab.settings import Settings
+from support import lxd_lab as lxd_lab_module
+from support.lxd_lab import LxdLab
 
 TESTS = Path(__file__).parent
 MARKED_BY_DIRECTORY = ("lxd", "haproxy", "browser")

@@ -6,8 +6,9 @@ import time
 
 from lab.balancer.requestlog import RequestLog, quantile
 from lab.balancer.runtime import BalancerUnreachable, RuntimeSocket
-from lab.balancer.statistics import Rate, Statistics, StatisticsCut, parse
+from lab.balancer.statistics import Statistics, StatisticsCut, parse
 from lab.core.model import MAX_TIMES, Metrics
+from lab.rate import Rate
 from lab.worlds.base import ServerState
 
 FRONTEND = "service"

@@ -76,8 +76,9 @@ def lxd(settings: Settings) -> Check:
         return Check("lxd", "fail", f"{path} does not answer: {error}", remedy)
     if answer.get("auth") != "trusted":
         return Check("lxd", "warn", f"{path} does not trust this user", "sudo ./lab.sh doctor")
-    server = answer["environment"]
-    return Check("lxd", "ok", f"{server['server']} {server['server_version']} at {path}")
+    server = answer.get("environment") or {}
+    version = server.get("server_version", "of an unknown version")
+    return Check("lxd", "ok", f"{server.get('server', 'lxd')} {version} at {path}")
 
 
 def lxd_sockets() -> list[Path]:
@@ -92,10 +93,11 @@ def ask_lxd(path: Path) -> dict[str, Any]:
     connection = _UnixConnection(path)
     try:
         connection.request("GET", "/1.0")
-        metadata = json.loads(connection.getresponse().read())["metadata"]
+        answer: Any = json.loads(connection.getresponse().read())
     finally:
         connection.close()
-    if not isinstance(metadata, dict):
+    metadata = answer.get("metadata") if isinstance(answer, dict) else None
+    if not isinstance(metadata, dict) or "auth" not in metadata:
         raise ValueError("an answer that is not LXD's")
     return metadata
 

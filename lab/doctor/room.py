@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -18,8 +19,8 @@ LEAST_DISK = 2 * 1024**3
 """Bytes: a template and its image, and some clones' own files."""
 
 # What one clone takes of a limit, and what the rest of the host may be using of it.
-INOTIFY_EACH, INOTIFY_REST = 1.5, 16
-KEYS_EACH, KEYS_REST = 4, 16
+INOTIFY_EACH, INOTIFY_REST = 5, 16  # systemd in a clone holds five; all count as the host root's
+KEYS_EACH, KEYS_REST = 5, 16
 NEIGHBOURS_EACH, NEIGHBOURS_REST = 2, 128
 
 
@@ -35,7 +36,8 @@ def disk(settings: Settings) -> Check:
 
 
 def _existing(path: Path) -> Path:
-    return next(place for place in (path, *path.parents) if place.exists())
+    # Not Path.exists, which raises where a directory above may not be entered.
+    return next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
 
 
 def memory(settings: Settings) -> Check:
@@ -60,7 +62,7 @@ def judge_memory(settings: Settings, available: int) -> Check:
 
 
 def inotify(settings: Settings) -> Check:
-    needed = INOTIFY_REST + int(INOTIFY_EACH * settings.pool.max)
+    needed = INOTIFY_REST + INOTIFY_EACH * settings.pool.max
     return _limit("inotify", "fs.inotify.max_user_instances", needed)
 
 

@@ -96,7 +96,7 @@ class LxdGround:
         if purge:
             progress("removing the template, its image and the storage pool")
             estate.remove_storage()
-        return tuple(notice for notice in left if notice)
+        return tuple(dict.fromkeys(notice for notice in left if notice))
 
     def _remove_clones(self, settings: Settings, estate: Estate, progress: Progress) -> None:
         slots = list(estate.clones())
@@ -143,7 +143,8 @@ def _set_neighbours(settings: Settings) -> None:
 def _id_base(lxd: Lxd) -> int:
     """The host's user id that is root in the containers."""
     config = lxd.get(f"instances/{TEMPLATE}")["config"]
-    maps = json.loads(config.get("volatile.last_state.idmap") or "[]")
+    # Not `volatile.last_state.idmap`: it is empty where the kernel maps ids at mount time.
+    maps = json.loads(config.get("volatile.idmap.current") or "[]")
     return next((int(entry["Hostid"]) for entry in maps if entry["Nsid"] == 0), 0)
 
 

@@ -48,7 +48,7 @@ def obstacle() -> Obstacle | None:
 
 def is_running() -> bool:
     try:
-        return int(_THREADS.read_text()) > 0
+        return int(_THREADS.read_text(encoding="utf-8")) > 0
     except (OSError, ValueError):
         return False
 
@@ -72,14 +72,15 @@ def stop(lab: str) -> None:
     mark = _started_mark(lab)
     if not mark.exists():
         return
-    if is_running() and not _exports():
+    if is_running() and not exports().strip():
         run(_service("stop"), START_TIMEOUT_S)
     mark.unlink()
 
 
-def _exports() -> str:
+def exports() -> str:
+    """The table of all that is exported now, a line each."""
     try:
-        return _EXPORT_TABLE.read_text().strip()
+        return _EXPORT_TABLE.read_text(encoding="utf-8")
     except OSError:
         return ""
 

@@ -84,6 +84,7 @@ def run_locust_page(
     `on_ready` gets the page's address once it answers. If `web_port` is taken a free one is used.
     Raises `LabError` when Locust does not start.
     """
+    scenario.require_users()
     port = _free_port(web_port)
     with TemporaryDirectory(prefix="lab-locust-") as folder, suppress(KeyboardInterrupt):
         command = [*_locust(url), "--web-host=127.0.0.1", f"--web-port={port}"]

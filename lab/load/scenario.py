@@ -3,13 +3,13 @@
     about = "one plain sentence"
     settle_s = 40                    # how long to keep recording after the load ended, at most
 
-    [load]                           # kind = points | ramp | steps | spike; see lab/load/shapes.py
-    kind = "points"
+    [load]                           # users: points, ramp, steps, spike; see lab/load/shapes.py
+    kind = "points"                  # requests a second: rate, day, …; see lab/load/rates.py
     points = [[0, 2], [30, 26], [60, 2]]
 
     [requests]
     think_s = 0.0                    # a user's pause between an answer and its next request
-    seed = 1                         # of the order in which each user takes from the mix
+    seed = 1                         # of the order in which the mix is taken from, and of arrivals
     mix = [{ path = "/work?ms=200", weight = 9 }, { path = "/", weight = 1 }]
 
     [envelope]                       # see lab/load/expectations.py for the forms
@@ -39,7 +39,11 @@ from lab.load.expectations import (
     ServingAtLeast,
     ServingAtMost,
 )
-from lab.load.shapes import SHAPES, AnyShape, Closed, Seconds, Shape
+from lab.load.rates import RATE_SHAPES, AnyRateShape
+from lab.load.shapes import SHAPES, AnyUserShape, Closed, RateShape, Seconds, Shape
+
+KINDS: dict[str, type[Closed]] = {**SHAPES, **RATE_SHAPES}
+AnyShape = Annotated[AnyUserShape | AnyRateShape, Field(discriminator="kind")]
 
 USERS_OWN = Path("loadtests/scenarios")
 """Where a user's own scenarios are looked for, below the directory that the lab is run in."""
@@ -91,7 +95,7 @@ class Scenario:
     about: str
     settle_s: float
     """Recording goes on for at most so long after the load ended."""
-    load: Shape
+    load: Shape | RateShape
     requests: Requests
     expect: tuple[Expectation, ...]
 
@@ -100,8 +104,17 @@ class Scenario:
         """Of the load; the run takes up to `settle_s` more."""
         return self.load.duration_s
 
+    def require_users(self) -> Shape:
+        """The load as users. Raises `UsageError` when it is a rate, which users cannot keep up."""
+        if isinstance(self.load, Shape):
+            return self.load
+        raise UsageError(
+            f"{self.name}: its load is a rate (requests a second), which Locust's users do not "
+            f"keep up when the service is slow: `lab sim {self.name}` simulates it"
+        )
+
     def users_at(self, t_s: float) -> int:
-        return self.load.users_at(t_s)
+        return self.require_users().users_at(t_s)
 
 
 def list_scenarios() -> dict[str, Path]:
@@ -138,7 +151,8 @@ def load_scenario(name_or_path: str | Path) -> Scenario:
             "use letters, digits, '-', '_' and '.' in the file's name"
         )
     try:
-        document = Document.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = Document.model_validate(table, context={"folder": path.parent})
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}: `lab load` lists the scenarios") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -168,10 +182,10 @@ def _one_line(error: ValidationError) -> str:
         case "missing":
             return f"{key} is missing"
         case "union_tag_not_found":
-            return f"{key}.kind is missing: one of {', '.join(SHAPES)}"
+            return f"{key}.kind is missing: one of {', '.join(KINDS)}"
         case "union_tag_invalid":
             kind = problem["input"]["kind"]
-            return f"{key}.kind = {kind!r}: {_nearest(str(kind), list(SHAPES))}"
+            return f"{key}.kind = {kind!r}: {_nearest(str(kind), list(KINDS))}"
         case "no_such_expectation":
             written = problem["input"]
             first = str(next(iter(written), "")) if isinstance(written, dict) else str(written)
@@ -208,7 +222,7 @@ def _nearest(written: str, known: list[str]) -> str:
 def _table_at(table: list[Any]) -> type[Closed]:
     match table:
         case ["load", str(kind)]:
-            return SHAPES[kind]
+            return KINDS[kind]
         case ["requests"]:
             return Requests
         case ["requests", "mix", _]:

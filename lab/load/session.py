@@ -69,6 +69,7 @@ def run_scenario(
     KeyboardInterrupt the load is stopped and the verdict says so (`ended`; it did not pass).
     Raises `LabError` when the scaler or the tool fails; the folder then has a verdict all the same.
     """
+    scenario.require_users()
     folder = make_folder(runs_dir, scenario.name, extra_files)
     run = _Run(
         name=scenario.name,

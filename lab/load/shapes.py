@@ -1,15 +1,25 @@
-"""Load shapes: how many users there are at each second. Every kind expands to the same points."""
+"""Load shapes: how many users there are at each second, or how many requests a second.
+
+Every kind of users expands to the same points. The kinds of rates are in `lab.load.rates`.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lab.load.arrivals import RateCurve, RatePoints
+
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Users = Annotated[int, Field(ge=0, le=10_000)]
 Points = tuple[tuple[Seconds, Users], ...]
+DAY_S = 86_400.0
+LongSeconds = Annotated[float, Field(ge=0, le=31 * DAY_S)]
+Length = Annotated[float, Field(gt=0, le=31 * DAY_S)]
+Rate = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 class Closed(BaseModel):
@@ -121,4 +131,22 @@ SHAPES: dict[str, type[Shape]] = {
     "steps": StepsShape,
     "spike": SpikeShape,
 }
-AnyShape = Annotated[PointsShape | RampShape | StepsShape | SpikeShape, Field(discriminator="kind")]
+AnyUserShape = PointsShape | RampShape | StepsShape | SpikeShape
+
+
+class RateShape(Closed):
+    """What all open-loop kinds have in common."""
+
+    arrivals: Literal["poisson", "even"] = "poisson"
+
+    def points(self) -> RatePoints:
+        """(second, requests a second), straight lines in between."""
+        raise NotImplementedError
+
+    @cached_property
+    def curve(self) -> RateCurve:
+        return RateCurve(self.points())
+
+    @property
+    def duration_s(self) -> float:
+        return self.curve.duration_s

@@ -92,13 +92,27 @@ def judge_run(
     `lines` are the trace from the start of the load on; `workers` those of one server; `result`
     is None when the load tool left none.
     """
+    policies = [line["policy"] for line in lines]
+    policy = policies[-1] if policies else None
     samples = samples_of(lines, workers)
+    return judge_samples(scenario, expectations, world, samples, policy, result, ended)
+
+
+def judge_samples(
+    scenario: str,
+    expectations: Sequence[Expectation],
+    world: str,
+    samples: Sequence[Sample],
+    policy: str | None,
+    result: LoadResult | None,
+    ended: str = COMPLETE,
+) -> Verdict:
+    """The same for a run whose trace was measured while it was made."""
     measures = measure(samples)
     judgements = tuple(judge(expectation, samples, result) for expectation in expectations)
-    policies = [line["policy"] for line in lines]
     return Verdict(
         scenario=scenario,
-        policy=policies[-1] if policies else None,
+        policy=policy,
         world=world,
         passed=ended == COMPLETE and all(judgement.held for judgement in judgements),
         ended=ended,

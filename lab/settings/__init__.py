@@ -47,13 +47,22 @@ def flatten(settings: Settings) -> dict[str, Any]:
 
     def walk(prefix: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, BaseModel):
-            return {prefix: value}
+            return {prefix: _shown(value)}
         found: dict[str, Any] = {}
         for name in type(value).model_fields:
             found |= walk(f"{prefix}.{name}" if prefix else name, getattr(value, name))
         return found
 
     return walk("", settings)
+
+
+def _shown(value: Any) -> Any:
+    """A list as it would be written: tables in it without the keys that have no value."""
+    if isinstance(value, tuple):
+        return list(map(_shown, value))
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    return value
 
 
 def policy_names() -> tuple[str, ...]:

@@ -6,17 +6,17 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, create_model, model_validator
 
+from lab.core.guards import GuardSettings
+from lab.core.policies.combine import Combine
+from lab.core.policies.registry import BY_NAME
+from lab.settings.section import Section, section
 from lab.settings.words import Clash
+
+DEFAULT_POLICY = "sessions"
 
 FIRST_HOST = 10
 """Slot n has the subnet's host number FIRST_HOST + n; below it are the bridge and the reader."""
@@ -53,11 +53,6 @@ AnyPath = Annotated[Path, Field(strict=False), AfterValidator(_printable)]
 Directory = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
 
 
-class Section(BaseModel):
-    # Strict: "6" and true are no numbers. What TOML can say with a type is not to be guessed.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 def _state_dir() -> Path:
     """Root's labs are the system's; another user's are his own."""
     if os.geteuid() == 0:
@@ -88,6 +83,11 @@ class Server(Section):
     workers: Annotated[int, Field(ge=1, le=256)] = 4
     memory: Size = "256MiB"
     cpus: Annotated[float, Field(ge=0.01, le=256)] | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        number, unit = int(self.memory[:-3]), self.memory[-3:]
+        return number * {"MiB": 1024**2, "GiB": 1024**3}[unit]
 
 
 class Network(Section):
@@ -134,18 +134,35 @@ class Scaler(Section):
     unhealthy_deadline_s: Seconds = 5.0
 
 
-class SessionsPolicy(Section):
-    sessions_per_server: Annotated[float, Field(ge=0.01, le=100_000)] = 4.0
-    window_s: Seconds = 2.0
+class PolicyChoice(Section):
+    """Which policies there are on a running lab; each one's own section is in `Policy`."""
+
+    steer: str = DEFAULT_POLICY
+    shadow: tuple[str, ...] = ()
+
+    def built(self, name: str) -> Any:
+        """The policy of that name with its settings.
+
+        Raises KeyError if there is none.
+        """
+        policy = getattr(self, BY_NAME[name].name).built()
+        wire = getattr(policy, "wired", None)
+        return wire(self.built) if wire else policy
 
 
-class Policy(Section):
-    steer: Literal["sessions"] = "sessions"
-    sessions: SessionsPolicy = SessionsPolicy()
-
-
-class Guards(Section):
-    shrink_after_s: Annotated[float, Field(ge=0, le=3600)] = 8.0
+if TYPE_CHECKING:
+    Policy = PolicyChoice
+    Guards = GuardSettings
+else:
+    PolicyName = Literal[tuple(BY_NAME)]
+    Policy = create_model(
+        "Policy",
+        __base__=PolicyChoice,
+        steer=(PolicyName, DEFAULT_POLICY),
+        shadow=(Annotated[tuple[PolicyName, ...], Field(strict=False)], ()),
+        **{name: (section(kind), section(kind)()) for name, kind in BY_NAME.items()},
+    )
+    Guards = section(GuardSettings)
 
 
 class Settings(Section):
@@ -177,6 +194,7 @@ class Settings(Section):
                 f"two ports are needed; set one of them to {balancer.port % 65535 + 1}, say",
             )
         self._directories_are_apart()
+        self._members_are_policies()
         self._subnet_fits()
         self._bind_is_an_address()
         return self
@@ -194,6 +212,15 @@ class Settings(Section):
                 {"lab.state_dir": str(self.lab.state_dir), "share.path": str(share)},
                 f"the share and the lab's own {own} must not contain each other",
             )
+
+    def _members_are_policies(self) -> None:
+        members = getattr(self.policy, Combine.name).members
+        for member in members:
+            if member not in BY_NAME:
+                raise Clash(
+                    {f"policy.{Combine.name}.members": list(members)},
+                    f"{member!r} is no policy; there are {', '.join(BY_NAME)}",
+                )
 
     def _subnet_fits(self) -> None:
         subnet = {"network.subnet": self.network.subnet}

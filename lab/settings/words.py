@@ -6,10 +6,11 @@ import difflib
 import json
 import math
 import re
+import types
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
 MAX_VALUE = 60
 
@@ -36,32 +37,72 @@ def explain(
         return f"{', '.join(said)}: {cause}"
     origin = _at(".".join(path), origins)
     if problem["type"] == "extra_forbidden":
-        return f"{_key(path)}{origin}: no such setting{_did_you_mean(path, known)}"
+        near = _did_you_mean(path, [*known, *_beside(model, path)])
+        return f"{_key(path)}{origin}: no such setting{near}"
+    if problem["type"] == "missing":
+        return f"{_key(path)}{origin}: must be given, {_missing(model, path)}"
     value = problem["input"]
     return f"{_named(_key(path), value)}{origin}: {_rule(model, path, value, cause)}"
 
 
 def _rule(model: type[BaseModel], path: tuple[str, ...], value: object, cause: object) -> str:
-    field = _field(model, path)
-    if field is None:
-        return f"must be a section: write [{_key(path)}] and its keys below it"
     if isinstance(cause, ValueError):
         return str(cause)
+    field = _field(model, path)
+    if field is None and path[-1].isdigit():
+        return "must be a table in braces, like {key = value}"
+    if field is None:
+        return f"must be a section: write [{_key(path)}] and its keys below it"
     return f"must be {_wanted(field, path[-1])}{_nearest(field, value)}"
+
+
+def _missing(model: type[BaseModel], path: tuple[str, ...]) -> str:
+    field = _field(model, path)
+    return "a table in braces" if field is None else _wanted(field, path[-1])
+
+
+def _beside(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
+    """The keys that there are in the list item in which an unknown one stands."""
+    if not any(part.isdigit() for part in path):
+        return []
+    parent = _annotation(model, path[:-1])
+    names = parent.model_fields if _is_section(parent) else ()
+    return [".".join((*path[:-1], name)) for name in names]
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _annotation(model: type[BaseModel], path: tuple[str, ...]) -> Any:
+    """The type of the setting or section at `path`; of what may be left out, without the None."""
+    kind: Any = model
+    for part in path:
+        kind = kind.model_fields[part].annotation if _is_section(kind) else get_args(kind)[0]
+        while get_origin(kind) in (Annotated, Union, types.UnionType):
+            kind = get_args(kind)[0]
+    return kind
 
 
 def _field(model: type[BaseModel], path: tuple[str, ...]) -> dict[str, Any] | None:
     """The JSON schema of one setting; None if the path leads to a section."""
     *sections, name = path
-    for section in sections:
-        inner = model.model_fields[section].annotation
-        assert isinstance(inner, type) and issubclass(inner, BaseModel)
-        model = inner
-    kind = model.model_fields[name].annotation
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
+    if _is_section(_annotation(model, path)):
         return None
-    schema: dict[str, Any] = model.model_json_schema()["properties"][name]
-    return {**next(iter(schema.get("anyOf", ())), {}), **schema}
+    owner = _annotation(model, tuple(sections))
+    if _is_section(owner):
+        # Of this field alone: the section of all policies takes half a second.
+        info = owner.model_fields[name]
+        field: dict[str, Any] = {name: (info.annotation, info)}
+        alone: Any = create_model("Alone", **field)
+        whole: dict[str, Any] = alone.model_json_schema()
+        schema = whole["properties"][name]
+    else:
+        whole = schema = TypeAdapter(get_args(owner)[0]).json_schema()
+    schema = {**next(iter(schema.get("anyOf", ())), {}), **schema}
+    if "$ref" in schema:
+        schema = {**whole["$defs"][schema["$ref"].rsplit("/", 1)[-1]], **schema}
+    return schema
 
 
 def _wanted(field: dict[str, Any], name: str) -> str:
@@ -77,8 +118,27 @@ def _wanted(field: dict[str, Any], name: str) -> str:
             noun += " of milliseconds"
         elif name.endswith("_s"):
             noun += " of seconds"
-        return f"{noun} from {field['minimum']} to {field['maximum']}"
+        return f"{noun}{_range(field)}"
+    if field.get("type") == "boolean":
+        return "true or false"
+    if field.get("type") == "array":
+        return "a list in brackets"
     return "a path in quotes" if field.get("format") == "path" else "text in quotes"
+
+
+def _range(field: dict[str, Any]) -> str:
+    """ " from 1 to 8", " above 0 and at most 8" and the like; "" where every number will do."""
+    low, above = field.get("minimum"), field.get("exclusiveMinimum")
+    high, below = field.get("maximum"), field.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    least = f", at least {low}" if low is not None else ""
+    if above is not None:
+        least = f" above {above}"
+    most = f" at most {high}" if high is not None else ""
+    if below is not None:
+        most = f" below {below}"
+    return f"{least} and{most}" if least and most else least or most
 
 
 def _choices(field: dict[str, Any]) -> list[str]:
@@ -103,14 +163,25 @@ def _nearest_number(field: dict[str, Any], value: object) -> str:
             number = float(value)
         except ValueError:
             return ""
-        fits = field["minimum"] <= number <= field["maximum"]
-        if not fits or (whole and number != int(number)):
+        if not _fits(field, number) or (whole and number != int(number)):
             return ""
         return f"; write {int(number) if whole else value.strip()} without quotes"
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         return ""
-    inside = min(max(value, field["minimum"]), field["maximum"])
+    inside = max(value, field.get("minimum", value))
+    inside = min(inside, field.get("maximum", inside))
+    if not _fits(field, inside):
+        return ""
     return f"; the nearest is {round(inside) if whole else inside}"
+
+
+def _fits(field: dict[str, Any], number: float) -> bool:
+    return (
+        math.isfinite(number)
+        and field.get("minimum", -math.inf) <= number <= field.get("maximum", math.inf)
+        and field.get("exclusiveMinimum", -math.inf) < number
+        and number < field.get("exclusiveMaximum", math.inf)
+    )
 
 
 def _mended(value: str, pattern: str) -> str:
@@ -130,7 +201,8 @@ def _did_you_mean(path: tuple[str, ...], known: Sequence[str]) -> str:
     key, section = ".".join(path), ".".join(path[:-1])
     depth = key.count(".")
     sections = {s for name in known if (s := name.rsplit(".", 1)[0]).count(".") == depth}
-    close = difflib.get_close_matches(key, sorted({*known, *sections}), 1, 0.7)
+    level = {name for name in known if name.count(".") == depth}
+    close = difflib.get_close_matches(key, sorted(level | sections), 1, 0.7)
     if not close:
         ordered = sorted(known, key=lambda name: not name.startswith(f"{section}."))
         by_name: dict[str, str] = {}

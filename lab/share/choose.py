@@ -31,7 +31,7 @@ def choose(settings: Settings, idmap_base: int | None, removing: bool = False) -
         )
     seed = asset("containers") / "share" / "index.html"
     content = Content(path, settings.lab.name, seed, idmap_base or 0)
-    nfs = NfsShare(content, state / "share")
+    nfs = NfsShare(content, state / "share" / "mount")
     directory = DirectoryShare(content, before=nfs.withdraw)
     if settings.share.kind == "directory":
         return directory

@@ -39,11 +39,23 @@ class World(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a container has used since it was started."""
+
+    cpu_s: float
+    memory_bytes: int
+
+
 class Fleet(Protocol):
     """The containers of the slots. Every call may block, but none for longer than `deadline_s`."""
 
     def containers(self) -> Mapping[int, Container] | None:
         """Each slot's container; None when the latest answer is too old to act upon."""
+        ...
+
+    def usage(self) -> Mapping[int, Usage]:
+        """Of each container that runs; one that cannot be measured is left out. Must be cheap."""
         ...
 
     def create(self, slot: int, deadline_s: float) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.core.model import (
     Action,
@@ -27,11 +27,13 @@ from lab.core.model import (
 )
 from lab.core.phases import Container, Gate, phase_of
 from lab.errors import LabError
-from lab.worlds.base import Balancer, Fleet, ServerState
+from lab.rate import Rate
+from lab.worlds.base import Balancer, Fleet, ServerState, Usage
 
 PROBE_EVERY_S = 0.01
 RETRY_AFTER_S = 5.0
 STOP_DEADLINE_S = 60.0
+CPU_WINDOW_S = 2.0
 MAX_PARALLEL = 32
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class ServerLimits:
+    """What one clone may use; None: as much as there is."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class Fault:
     why: str
     at_s: float
@@ -82,12 +92,20 @@ class LiveWorld:
     """Implements `lab.worlds.base.World`."""
 
     def __init__(
-        self, name: str, fleet: Fleet, balancer: Balancer, slots: int, deadlines: Deadlines
+        self,
+        name: str,
+        fleet: Fleet,
+        balancer: Balancer,
+        slots: int,
+        deadlines: Deadlines,
+        limits: ServerLimits | None = None,
     ) -> None:
         self._name = name
         self._fleet = fleet
         self._balancer = balancer
         self._deadlines = deadlines
+        self._limits = limits or ServerLimits()
+        self._cpu_rates: dict[int, Rate] = {}
         self._numbers = range(1, slots + 1)
         self._slots = tuple(Slot(number, Phase.EMPTY) for number in self._numbers)
         self._phase_since: dict[int, tuple[Phase, float]] = {}
@@ -125,11 +143,26 @@ class LiveWorld:
             who = "LXD" if containers is None else "HAProxy"
             unknown = f"{who} does not answer"
             return Observation(now_s, self._slots, Metrics(), operator, unknown)
+        usage = self._fleet.usage()
         self._slots = tuple(
-            self._slot(number, containers[number], servers[number], jobs, faults, now_s)
+            replace(
+                self._slot(number, containers[number], servers[number], jobs, faults, now_s),
+                cpus=self._cpus(number, usage.get(number), now_s),
+                memory_bytes=usage[number].memory_bytes if number in usage else None,
+            )
             for number in self._numbers
         )
-        return Observation(now_s, self._slots, self._balancer.metrics(), operator)
+        metrics = self._balancer.metrics()
+        return Observation(now_s, self._slots, metrics, operator, utc_s=time.time())
+
+    def _cpus(self, number: int, usage: Usage | None, now_s: float) -> float | None:
+        """CPU seconds a second; None where nothing runs, and at the first reading."""
+        if usage is None:
+            self._cpu_rates.pop(number, None)
+            return None
+        rate = self._cpu_rates.setdefault(number, Rate(CPU_WINDOW_S))
+        cpus = rate.add(now_s, usage.cpu_s)
+        return None if cpus is None else round(cpus, 4)
 
     def _slot(
         self,
@@ -151,6 +184,8 @@ class LiveWorld:
             server.queued,
             jobs[number].action.verb if number in jobs else None,
             fault,
+            cpus_limit=self._limits.cpus,
+            memory_limit_bytes=self._limits.memory_bytes,
         )
 
     def _judge(

@@ -12,7 +12,9 @@ from lab.core.phases import Container
 from lab.errors import LabError
 from lab.lxd.client import Lxd, LxdRefused
 from lab.lxd.names import OWNER_KEY, PORT, TEMPLATE, Names, container_name, slot_of
+from lab.worlds.base import Usage
 from lab.worlds.probe import probe
+from lab.worlds.usage import of_cgroup
 
 POLL_S = 1.0
 STALE_S = 5.0
@@ -58,16 +60,20 @@ class LxdFleet:
                 number: self._statuses.get(number, Container.ABSENT) for number in self._numbers
             }
 
+    def usage(self) -> dict[int, Usage]:
+        with self._lock:
+            running = [n for n, status in self._statuses.items() if status is Container.RUNNING]
+        # LXD's own name for a container's control group.
+        group = f"lxc.payload.{self._names.project}_"
+        found = {slot: of_cgroup(group + container_name(slot)) for slot in running}
+        return {slot: usage for slot, usage in found.items() if usage is not None}
+
     def create(self, slot: int, deadline_s: float) -> None:
         body = self.spec(slot)
         try:
             self._lxd.post("instances", body, deadline_s)
         except LxdRefused as refusal:
-            if TEMPLATE in str(refusal) or refusal.status == 404:
-                raise LabError(
-                    "the template is gone: `lab template build` makes it again"
-                ) from None
-            raise
+            raise _explained(refusal) from None
         self._now(slot, Container.STOPPED)
 
     def spec(self, slot: int) -> dict[str, Any]:
@@ -156,3 +162,12 @@ class LxdFleet:
                     self._statuses[number] = (
                         Container.ABSENT if word is None else STATUS.get(word, Container.STOPPED)
                     )
+
+
+def _explained(refusal: LxdRefused) -> LabError:
+    """Why a clone cannot be made, with the remedy where there is one."""
+    if "no space left" in str(refusal).lower():
+        return LabError("the storage pool is full: lower pool.max, or raise storage.size")
+    if refusal.status == 404:
+        return LabError("the template is gone: `lab up` makes it again")
+    return refusal

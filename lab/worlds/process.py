@@ -16,7 +16,9 @@ from pathlib import Path
 
 from lab.core.phases import Container
 from lab.errors import LabError
+from lab.worlds.base import Usage
 from lab.worlds.probe import probe
+from lab.worlds.usage import of_process
 
 
 class ProcessFleet:
@@ -42,6 +44,15 @@ class ProcessFleet:
 
     def containers(self) -> dict[int, Container]:
         return {number: self._container(number) for number in self._numbers}
+
+    def usage(self) -> dict[int, Usage]:
+        found = {}
+        for slot in self._numbers:
+            pid = self._pid(slot)
+            usage = None if pid is None else of_process(pid)
+            if usage is not None:
+                found[slot] = usage
+        return found
 
     def create(self, slot: int, deadline_s: float) -> None:
         self._pid_file(slot).touch()

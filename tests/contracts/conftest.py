@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.lxd_lab import lxd_stage
 from support.stage import Stage, process_stage
 

@@ -121,7 +121,7 @@ def test_a_server_that_dies_is_broken_and_can_be_replaced(stage):
 def test_a_join_can_be_called_off(stage):
     stage.world.apply((Action(Verb.SERVE, 1, "test"),))
     time.sleep(0.01)
-    stage.do(Verb.PARK, 1)
+    stage.world.apply((Action(Verb.PARK, 1, "test"),))
     stage.wait(lambda seen: all(slot.doing is None for slot in seen.slots))
     assert stage.phases()[1] in (Phase.STOPPED, Phase.EMPTY, Phase.SERVING)
 
@@ -170,3 +170,13 @@ def test_a_reload_keeps_every_state(stage):
     stage.haproxy.reload()
     assert stage.phases() == {1: Phase.SERVING, 2: Phase.DRAINING, 3: Phase.EMPTY}
     assert stage.get()[:2] == (200, "web-1")
+
+
+def test_the_use_of_cpu_and_memory_is_measured_where_something_runs(stage):
+    stage.do(Verb.SERVE, 1)
+    with ThreadPoolExecutor(1) as pool:
+        burning = pool.submit(stage.get, "/cpu?ms=1500")
+        seen = stage.wait(lambda seen: (seen.slots[0].cpus or 0) > 0.2)
+        assert seen.slots[0].memory_bytes > 1_000_000
+        assert (seen.slots[1].cpus, seen.slots[1].memory_bytes) == (None, None)
+        assert burning.result()[0] == 200

@@ -40,7 +40,7 @@ class Stage:
         return {slot.number: slot.phase for slot in self.observe().slots}
 
     def do(self, verb: Verb, *slots: int, patience_s: float = 30) -> dict[int, Outcome]:
-        """Apply and wait for the outcomes."""
+        """Apply and wait for the outcomes, which must be good ones."""
         self.world.apply(tuple(Action(verb, slot, "test") for slot in slots))
         done: dict[int, Outcome] = {}
         until = time.monotonic() + patience_s
@@ -48,6 +48,7 @@ class Stage:
             assert time.monotonic() < until, f"{verb} {set(slots) - set(done)} did not end"
             done |= {outcome.action.slot: outcome for outcome in self.world.outcomes()}
             time.sleep(0.005)
+        assert not any(outcome.error for outcome in done.values()), done
         return done
 
     def wait(self, ready: Callable[[Observation], bool], patience_s: float = 20) -> Observation:

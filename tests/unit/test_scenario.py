@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import UsageError
-from lab.load.scenario import find_scenario, list_scenarios, load_scenario
+from lab.load.scenario import KINDS, find_scenario, list_scenarios, load_scenario
 from lab.load.shapes import PointsShape, RampShape, Shape, SpikeShape, StepsShape
 
 GOOD = """
@@ -67,7 +67,7 @@ def test_a_scenario_is_named_after_its_file(tmp_path: Path) -> None:
         ("weight", "weigth", "unknown key requests.mix[0].weigth: did you mean weight?"),
         ("mix", "mics", "unknown key requests.mics: did you mean mix?"),
         ('"points"', '"pints"', "load.kind = 'pints': did you mean points?"),
-        ('kind = "points"', "", "load.kind is missing: one of points, ramp, steps, spike"),
+        ('kind = "points"', "", "load.kind is missing: one of " + ", ".join(KINDS)),
         (", serving_by_s = 40", "", "envelope.expect[0].serving_by_s is missing"),
         (
             "serving_by_s",

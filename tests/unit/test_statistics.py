@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.balancer.statistics import Rate, StatisticsCut, gate_of, parse
+from lab.balancer.statistics import StatisticsCut, gate_of, parse
 from lab.core.phases import Gate
+from lab.rate import Rate
 
 CSV = """# svname,pxname,scur,qcur,status,lastchg,req_tot,hrsp_5xx,
 FRONTEND,service,9,,OPEN,,120,3,
