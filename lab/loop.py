@@ -43,7 +43,7 @@ def tick(
 
 def run(
     world: World,
-    brain: Brain,
+    brain_for: Callable[[Operator], Brain],
     interval_s: float,
     operator: Callable[[], Operator],
     record: Callable[[Tick], None],
@@ -54,7 +54,8 @@ def run(
     number = 0
     due_s = world.now_s()
     while not stopping():
-        done, memory = tick(world, brain, memory, operator(), number)
+        asked = operator()
+        done, memory = tick(world, brain_for(asked), memory, asked, number)
         record(done)
         number += 1
         due_s = max(due_s + interval_s, world.now_s())

@@ -18,13 +18,15 @@ class Wishes:
     until_s: float | None = None
     """When the pin ends by itself, seconds since the epoch; None: it does not."""
     paused: bool = False
+    policy: str = ""
+    """Which policy is to steer; "": the one in the settings."""
 
     def at(self, now_s: float) -> Operator:
         """These wishes at `now_s` seconds since the epoch."""
         if self.pin is None or (self.until_s is not None and self.until_s <= now_s):
-            return Operator(paused=self.paused)
+            return Operator(paused=self.paused, policy=self.policy)
         left_s = None if self.until_s is None else round(self.until_s - now_s, 1)
-        return Operator(self.pin, left_s, self.paused)
+        return Operator(self.pin, left_s, self.paused, self.policy)
 
 
 class OperatorFile:
@@ -56,6 +58,9 @@ class OperatorFile:
 
     def unpin(self) -> None:
         self._write(replace(self.wishes(), pin=None, until_s=None))
+
+    def steer(self, policy: str) -> None:
+        self._write(replace(self.wishes(), policy=policy))
 
     def pause(self, paused: bool) -> None:
         self._write(replace(self.wishes(), paused=paused))

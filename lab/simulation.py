@@ -29,8 +29,8 @@ from lab.loop import Tick
 from lab.trace import to_line
 from lab.worlds.sim.clock import Clock
 from lab.worlds.sim.coarse import Fluid
-from lab.worlds.sim.flow import RateDemand, UserDemand
 from lab.worlds.sim.faults import Fault
+from lab.worlds.sim.flow import RateDemand, UserDemand
 from lab.worlds.sim.gates import Balancer
 from lab.worlds.sim.parameters import Parameters
 from lab.worlds.sim.plant import Plant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import grp
 import logging
 import signal
@@ -13,7 +14,8 @@ from lab.balancer.haproxy import HAProxyBalancer
 from lab.balancer.requestlog import RequestLog
 from lab.balancer.runtime import RuntimeSocket
 from lab.core.decide import Brain
-from lab.core.guards import Guard, Limits, ShrinkStabilisation
+from lab.core.guards import Limits
+from lab.core.guards import build as build_guards
 from lab.core.policies.base import Policy
 from lab.deployment import Deployment
 from lab.loop import Tick
@@ -62,13 +64,16 @@ def world(deployment: Deployment, fleet: Fleet | None = None) -> LiveWorld:
     )
 
 
-def brain(settings: Settings) -> Brain:
-    guards: tuple[Guard, ...] = (ShrinkStabilisation(settings.guards.shrink_after_s),)
+def brain(settings: Settings, steer: str = "") -> Brain:
+    """What decides: the policy `steer`, or else the one in the settings, and the shadows."""
+    name = steer or settings.policy.steer
+    shadows = dict.fromkeys((*settings.policy.shadow, settings.policy.steer))
     return Brain(
-        policy(settings),
-        guards,
+        policy(settings, name),
+        build_guards(settings.guards),
         Limits(settings.pool.min, settings.pool.max),
         settings.scaler.drain_deadline_s,
+        tuple(policy(settings, shadow) for shadow in shadows if shadow != name),
     )
 
 
@@ -95,10 +100,11 @@ def run_scaler(deployment: Deployment, echo: bool) -> None:
         recorder = Recorder(trace.TraceWriter(directory / "trace.jsonl"), log)
         log.info("the scaler begins: %s", settings.policy.steer)
         live = world(deployment)
+        brain_for = functools.cache(functools.partial(brain, settings))
         try:
             loop.run(
                 live,
-                brain(settings),
+                lambda operator: brain_for(operator.policy),
                 settings.scaler.interval_s,
                 OperatorFile(directory).now,
                 recorder.record,

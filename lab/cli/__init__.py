@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from lab import __version__
-from lab.cli import ground, steer, work
+from lab.cli import ground, policy, simulated, steer, work
 from lab.cli.base import complain, out
 from lab.errors import LabError
 from lab.settings import load
@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 template_app = typer.Typer(help="The stopped container that clones are made from.")
 app.add_typer(template_app, name="template", no_args_is_help=True)
+policy_app = typer.Typer(help="The policies, and which one steers.")
+app.add_typer(policy_app, name="policy", no_args_is_help=True)
 
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 PLAIN_WORDS = {
@@ -83,11 +85,16 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     steer.logs,
     steer.explain,
     work.demo,
+    simulated.sim,
+    simulated.compare,
     work.bench,
 )
 for command in COMMANDS:
     app.command()(command)
 app.command(context_settings=ANY_ARGUMENTS)(work.load)
+policy_app.command(name="list")(policy.list_)
+policy_app.command(name="show")(policy.show_)
+policy_app.command(name="set")(policy.set_)
 template_app.command(name="build")(ground.template_build)
 template_app.command(name="show")(ground.template_show)
 

@@ -102,6 +102,8 @@ class Operator:
     pin_left_s: float | None = None
     """Seconds until the pin ends by itself; None: it stays until `unpin`."""
     paused: bool = False
+    policy: str = ""
+    """The policy that is to steer in the place of the one in the settings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,7 @@ class Settings(Section):
             )
         self._directories_are_apart()
         self._members_are_policies()
+        self._workers_are_the_servers()
         self._subnet_fits()
         self._bind_is_an_address()
         return self
@@ -221,6 +222,15 @@ class Settings(Section):
                     {f"policy.{Combine.name}.members": list(members)},
                     f"{member!r} is no policy; there are {', '.join(BY_NAME)}",
                 )
+
+    def _workers_are_the_servers(self) -> None:
+        counted = self.policy.built("lab").workers
+        asked = "lab" in (self.policy.steer, *self.policy.shadow)
+        if asked and counted != self.server.workers:
+            raise Clash(
+                {"policy.lab.workers": counted, "server.workers": self.server.workers},
+                "the policy must count the workers that there are; make them the same",
+            )
 
     def _subnet_fits(self) -> None:
         subnet = {"network.subnet": self.network.subnet}

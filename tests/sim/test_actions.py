@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.simulated import EXACT, simulated
 
 from lab.core.model import Phase, Verb
 from lab.worlds.sim.faults import ActionFails, Dies, Hangs, Missing, SlowBoot
+from support.simulated import EXACT, simulated
 
 
 def steps(outcome):

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.simulated import EXACT, poisson_arrivals, queue_of, simulated
 
 from lab.core.model import Action, Operator, Phase, Slot, Verb
 from lab.core.phases import ALLOWED, Container, Gate
@@ -19,6 +18,7 @@ from lab.worlds.sim.drafts import make_slot
 from lab.worlds.sim.faults import ActionFails, Dies, Hangs, Missing, SlowBoot
 from lab.worlds.sim.jobs import Blame
 from lab.worlds.sim.world import SimWorld
+from support.simulated import EXACT, poisson_arrivals, queue_of, simulated
 
 SLOTS = 4
 VARYING = replace(

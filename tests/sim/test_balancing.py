@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.simulated import EXACT, simulated
 
 from lab.core.model import Phase, Verb
 from lab.worlds.sim.faults import Dies, Hangs
 from lab.worlds.sim.room import Room
+from support.simulated import EXACT, simulated
 
 
 def test_room_is_filled_evenly_and_the_one_that_had_it_longest_comes_first():

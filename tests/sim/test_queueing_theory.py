@@ -9,12 +9,12 @@ from random import Random
 from statistics import fmean, stdev
 
 import pytest
-from support.simulated import EXACT, poisson_arrivals, queue_of
 
 from lab.load.arrivals import RateCurve, even
 from lab.worlds.sim.parameters import Parameters
 from lab.worlds.sim.service import Service, Work
 from lab.worlds.sim.traffic import ClosedLoop
+from support.simulated import EXACT, poisson_arrivals, queue_of
 
 REQUESTS = 6_000
 RUNS = 16

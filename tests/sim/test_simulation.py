@@ -171,7 +171,9 @@ def test_a_day_with_a_thousand_servers_is_simulated_in_a_minute():
 
 def test_a_decision_on_a_thousand_slots_takes_two_milliseconds():
     slots = tuple(
-        Slot(number, Phase.SERVING if number <= 500 else Phase.EMPTY, 9.0, 4 if number <= 500 else 0)
+        Slot(
+            number, Phase.SERVING if number <= 500 else Phase.EMPTY, 9.0, 4 if number <= 500 else 0
+        )
         for number in range(1, 1001)
     )
     memory, times_s = Memory(), []

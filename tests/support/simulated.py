@@ -104,7 +104,10 @@ class Simulated:
         while set(done) != set(slots):
             assert self.now_s < until_s, f"{verb} {set(slots) - set(done)} did not end"
             self.world.sleep_until(self.now_s + 0.001)
-            done |= {outcome.action.slot: outcome for outcome in self.world.outcomes()}
+            ended = self.world.outcomes()
+            done |= {
+                outcome.action.slot: outcome for outcome in ended if outcome.action.verb is verb
+            }
         return done
 
     def wait(self, ready: Callable[[Observation], bool], patience_s: float = 20) -> Observation:

@@ -67,10 +67,12 @@ def warmed(changes: Changes, at_s: float, current: int, warmup_s: float) -> int:
     return max(0, current - young)
 
 
-def warm_mean(metric: Metric, observation: Observation, warmup_s: float) -> float | None:
+def warm_mean(
+    metric: Metric, observation: Observation, current: int, warmup_s: float
+) -> float | None:
     """The average server's metric; of CPU and memory, without servers that warm up."""
     if metric not in SHARES:
-        return per_server(metric, observation)
+        return per_server(metric, observation, observation.serving or current)
     serving = observation.in_phase(Phase.SERVING)
     warm = {slot.number for slot in serving if slot.for_s >= warmup_s}
     shares = by_slot(metric, observation)
@@ -112,7 +114,7 @@ class TargetTracking:
     ) -> tuple[Recommendation, Ec2Memory]:
         at_s, warmup_s = observation.at_s, self.estimated_instance_warmup_s
         keep = max(self.datapoints_to_scale_in, self.datapoints_to_scale_out)
-        values = [warm_mean(t.metric, observation, warmup_s) for t in self.targets]
+        values = [warm_mean(t.metric, observation, current, warmup_s) for t in self.targets]
         memory, over = (memory or Ec2Memory()).observed(at_s, current, values, self.period_s, keep)
         unknown = [t.metric for t, v in zip(self.targets, values, strict=True) if v is None]
         if len(unknown) == len(values):

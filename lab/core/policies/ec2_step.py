@@ -60,7 +60,7 @@ class Step:
         self, memory: Ec2Memory | None, observation: Observation, current: int
     ) -> tuple[Recommendation, Ec2Memory]:
         at_s, warmup_s = observation.at_s, self.estimated_instance_warmup_s
-        value = warm_mean(self.metric, observation, warmup_s)
+        value = warm_mean(self.metric, observation, current, warmup_s)
         keep = max(self.scale_out.evaluation_periods, self.scale_in.evaluation_periods)
         memory, over = (memory or Ec2Memory()).observed(at_s, current, [value], self.period_s, keep)
         if value is None:
@@ -136,7 +136,7 @@ class Simple:
         self, memory: Ec2Memory | None, observation: Observation, current: int
     ) -> tuple[Recommendation, Ec2Memory]:
         at_s = observation.at_s
-        value = warm_mean(self.metric, observation, 0)
+        value = warm_mean(self.metric, observation, current, 0)
         keep = max(self.scale_out.evaluation_periods, self.scale_in.evaluation_periods)
         memory, over = (memory or Ec2Memory()).observed(at_s, current, [value], self.period_s, keep)
         if value is None:

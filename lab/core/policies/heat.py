@@ -111,7 +111,7 @@ class Adjustment:
     ) -> tuple[Recommendation, AdjustmentMemory]:
         at_s = observation.at_s
         memory = self._seen(memory or AdjustmentMemory(), current)
-        value = per_server(self.metric, observation)
+        value = per_server(self.metric, observation, observation.serving or current)
         keep = max(self.scale_up.evaluation_periods, self.scale_down.evaluation_periods)
         before = memory.points
         points = before.add(at_s, value, self.period_s, keep)

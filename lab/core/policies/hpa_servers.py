@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lab.core.model import Observation, Phase, Slot, Verb
 
+LONG_S = 1e9
 RUNNING = (Phase.SERVING, Phase.JOINING, Phase.BOOTING)
 
 
@@ -55,11 +56,16 @@ def pods(observation: Observation) -> tuple[Slot, ...]:
 
 def readiness(known: Iterable[Readiness], observation: Observation) -> tuple[Readiness, ...]:
     """The servers' readiness now. One that is seen for the first time has been in its phase, and
-    running, for as long as the world says."""
+    running, for as long as the world says.
+
+    A world whose scaler has just begun knows no age of any: then all are taken for old.
+    """
     before = {server.number: server for server in known}
-    at_s = observation.at_s
-    found = []
-    for slot in pods(observation):
+    at_s, slots, found = observation.at_s, pods(observation), []
+    if not before and all(slot.up_s is None and slot.for_s == 0 for slot in slots):
+        since_s = at_s - LONG_S
+        return tuple(Readiness(s.number, since_s, s.phase is Phase.SERVING, since_s) for s in slots)
+    for slot in slots:
         ready = slot.phase is Phase.SERVING
         seen = before.get(slot.number)
         if seen is None:

@@ -82,7 +82,8 @@ class Kpa:
     def recommend(
         self, memory: KpaMemory | None, observation: Observation, current: int
     ) -> tuple[Recommendation, KpaMemory]:
-        at_s, ready = observation.at_s, observation.serving
+        at_s = observation.at_s
+        ready = observation.serving if observation.slots else current
         # Its history is lost with a restart, so a pool of several starts in panic: no shrinking.
         memory = memory or KpaMemory(panic_s=at_s if ready > 1 else None, max_panic=ready)
         value = total(self.metric, observation)

@@ -150,7 +150,7 @@ class NomadTarget:
         at_s = observation.at_s
         memory = memory or NomadMemory()
         memory = replace(memory, changes=memory.changes.seen(current))
-        value = per_server(self.metric, observation)
+        value = per_server(self.metric, observation, observation.serving or current)
         if value is None:
             return Recommendation(None, f"{self.metric} is unknown"), memory
         cooldown = Cooldown(self.cooldown_s, self.cooldown_on_scale_up_s)
@@ -257,7 +257,8 @@ class NomadThreshold:
         at_s = observation.at_s
         memory = memory or NomadMemory()
         memory = replace(memory, changes=memory.changes.seen(current))
-        values = tuple(per_server(check.metric, observation) for check in self.checks)
+        servers = observation.serving or current
+        values = tuple(per_server(check.metric, observation, servers) for check in self.checks)
         memory = replace(memory, samples=self._sampled(memory, at_s, values))
         unknown = [c.metric for c, value in zip(self.checks, values, strict=True) if value is None]
         if len(unknown) == len(values) or (unknown and self.on_check_error == OnCheckError.FAIL):

@@ -184,8 +184,8 @@ class TestTargetTracking:
     def test_a_server_that_warms_up_is_not_in_the_mean(self):
         slots = (Slot(1, Phase.SERVING, 500, cpus=0.2), Slot(2, Phase.SERVING, 5, cpus=1.0))
         observation = Observation(0, slots)
-        assert warm_mean(Metric.CPU, observation, 300) == 0.2
-        assert warm_mean(Metric.CPU, observation, 600) == 0.6
+        assert warm_mean(Metric.CPU, observation, 2, 300) == 0.2
+        assert warm_mean(Metric.CPU, observation, 2, 600) == 0.6
 
     @pytest.mark.parametrize(
         ("wants", "expected"),

@@ -237,6 +237,16 @@ def test_when_cpu_of_a_young_server_is_left_out(
     assert Youth(120, 10, window_s).hides(server, NOW_S) is hidden
 
 
+def test_a_scaler_that_has_just_begun_takes_all_servers_for_old():
+    nothing_known = Observation(10, (Slot(1, Phase.SERVING), Slot(2, Phase.JOINING)))
+    youth = Youth(300, 30, 15)
+    ready, unready = readiness((), nothing_known)
+    assert not youth.hides(ready, 10)
+    assert youth.hides(unready, 10)
+    (new,) = readiness((), Observation(10, (Slot(1, Phase.SERVING, 0.25),)))
+    assert youth.hides(new, 10)
+
+
 def test_readiness_keeps_the_start_and_notes_when_it_turns():
     booting = Observation(10, (Slot(1, Phase.BOOTING, 2), Slot(2, Phase.SERVING, 100, up_s=130)))
     first = readiness((), booting)

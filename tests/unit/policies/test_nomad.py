@@ -219,6 +219,12 @@ def test_the_count_that_was_set_stands_when_a_server_breaks():
     assert run(TARGET, (0, 10, 2), (5, 10, 4), (8, 10, 3)) == [4, 4, 4]
 
 
+def test_while_all_servers_still_boot_the_load_is_shared_among_them():
+    booting = tuple(Slot(number + 1, Phase.BOOTING) for number in range(4))
+    observation = Observation(0, booting, Metrics(in_flight=0, queued=40))
+    assert TARGET.recommend(None, observation, 4)[0].servers == 8
+
+
 def test_unknown_holds():
     assert run(TARGET, (0, 10, 2), (10, None, 4), (400, None, 4)) == [4, None, None]
 
