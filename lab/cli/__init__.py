@@ -87,6 +87,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     work.demo,
     simulated.sim,
     simulated.compare,
+    simulated.validate,
     work.bench,
 )
 for command in COMMANDS:

@@ -11,6 +11,7 @@ import typer
 
 from lab import compare as comparison
 from lab import simulation
+from lab import validate as fidelity
 from lab.cli.base import Json, err, out, settings_of, show
 from lab.cli.policy import known
 from lab.core.policies.registry import BY_NAME
@@ -47,7 +48,13 @@ def sim(
     brain = comparison.brain(settings, name, chosen, given)
     with Steps(err) as steps:
         steps(f"simulating {chosen.name}")
-        folder, verdict = simulation.simulate_into(settings.lab.runs_dir, chosen, brain, setup)
+        folder, verdict = simulation.simulate_into(
+            settings.lab.runs_dir,
+            chosen,
+            brain,
+            setup,
+            extra_files={"settings.json": json.dumps(settings.model_dump(mode="json"), indent=2)},
+        )
     report = json.loads(verdict.to_json())
     if not as_json:
         out.print(_picture(folder, settings.lab.name, chosen.name))
@@ -84,6 +91,15 @@ def compare(
     show(rows, as_json, scorecard.table(rows, slo_ms, out.width))
     if not as_json:
         out.print(f"page: {page}")
+
+
+def validate(context: typer.Context, run: Path, as_json: Json = False) -> None:
+    """Simulate what was run live, and tell how far the two are apart."""
+    found = fidelity.validate(run)
+    report = asdict(found)
+    show(report, as_json, tables.settings((key, value, "") for key, value in report.items()))
+    if not found.agrees:
+        raise typer.Exit(1)
 
 
 def _names(text: str) -> list[str]:

@@ -106,7 +106,10 @@ def watch_scenario(found: Deployment, scenario: str) -> tuple[Path, Verdict]:
             *_where(found),
             line,
             progress,
-            extra_files={"settings.json": settings},
+            extra_files={
+                "settings.json": settings,
+                "scenario.toml": chosen.path.read_text(encoding="utf-8"),
+            },
             trace_stale_s=_stale_s(found),
         ),
     )

@@ -240,14 +240,6 @@ def test_a_server_that_dies_is_broken_and_its_requests_are_served_elsewhere(worl
     assert not world.do(Verb.SERVE, 1)[1].error
 
 
-def test_a_dead_server_fails_requests_as_long_as_the_others_are_full(world):
-    world.do(Verb.SERVE, 1, 2)
-    requests = world.request(8, 1500)
-    world.wait(lambda seen: seen.metrics.in_flight == 8)
-    world.kill(1)
-    assert sorted(world.statuses(requests)) == [200] * 4 + [503] * 4
-
-
 def test_a_join_can_be_called_off(world):
     world.begin(Verb.SERVE, 1)
     world.pass_s(0.005)

@@ -65,3 +65,16 @@ def test_every_policy_is_listed_and_explains_itself(lab):
     assert {"sessions", "lab", "hpa", "kpa", "latency", "nomad-target", "schedule"} <= set(names)
     for name in ("hpa", "lab", "sessions"):
         assert name in lab("policy", "show", name)
+
+
+def test_validate_tells_how_far_two_runs_are_apart(lab, tmp_path):
+    lab("sim", "demo")
+    (run,) = tmp_path.glob("runs/*-demo")
+    same = json.loads(lab("validate", str(run), "--json"))
+    assert (same["mean_difference"], same["p95_difference"], same["agrees"]) == (0.0, 0.0, True)
+    verdict = json.loads((run / "verdict.json").read_text())
+    (run / "verdict.json").write_text(json.dumps(verdict | {"peak_servers": 3, "p95_ms": 100.0}))
+    other = json.loads(lab("validate", str(run), "--json", code=1))
+    assert (other["live_peak"], other["agrees"]) == (3, False)
+    (run / "settings.json").unlink()
+    lab("validate", str(run), code=2)
