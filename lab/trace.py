@@ -85,6 +85,7 @@ def observation_of(line: dict[str, Any]) -> Observation:
         Metrics(**{key: _whole(value) for key, value in seen["metrics"].items()}),
         Operator(**seen["operator"]),
         seen["unknown"],
+        datetime.fromisoformat(line["at"]).timestamp(),
     )
 
 
@@ -105,7 +106,7 @@ class TraceWriter:
         self._file.flush()
         if self._file.tell() > self._rotate_bytes:
             self._file.close()
-            self._path.replace(self._path.with_suffix(self._path.suffix + ".1"))
+            self._path.replace(_rotated(self._path))
             self._file = self._path.open("a", encoding="utf-8")
 
     def close(self) -> None:
@@ -160,15 +161,26 @@ def read_trace(path: Path) -> list[dict[str, Any]]:
 
 def newest_lines(path: Path, count: int) -> list[dict[str, Any]]:
     """The newest whole lines of a trace, oldest first: `count`, or fewer if there are no more."""
+    lines = _tail(path)[-count:]
+    if len(lines) < count:
+        lines = _tail(_rotated(path))[len(lines) - count :] + lines
+    return [json.loads(line) for line in lines]
+
+
+def _tail(path: Path) -> list[bytes]:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
+            begins = max(0, file.seek(0, 2) - TAIL_BYTES)
+            file.seek(begins)
             lines = file.read().split(b"\n")
     except FileNotFoundError:
         return []
-    # The first may have been cut by the seek, and what follows the last newline is not whole yet.
-    whole = lines[1:-1] if len(lines) > 2 else lines[:-1]
-    return [json.loads(line) for line in whole[-count:]]
+    # What follows the last newline is not whole yet; the first may have been cut by the seek.
+    return lines[1 if begins else 0 : -1]
+
+
+def _rotated(path: Path) -> Path:
+    return path.with_suffix(path.suffix + ".1")
 
 
 def last_line(path: Path) -> dict[str, Any] | None:
@@ -182,7 +194,7 @@ def find_tick(path: Path, number: int) -> dict[str, Any] | None:
     Numbers begin anew with each scaler, so the newest one of several is meant.
     """
     start = f'{{"tick":{number},'
-    for file in (path, path.with_suffix(path.suffix + ".1")):
+    for file in (path, _rotated(path)):
         if file.exists():
             with file.open(encoding="utf-8") as lines:
                 found = [line for line in lines if line.startswith(start) and line.endswith("\n")]

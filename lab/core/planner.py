@@ -53,7 +53,15 @@ def _idle(slot: Slot, verb: Verb) -> bool:
 
 
 def _replace_broken(observation: Observation) -> Iterator[Action]:
-    for slot in observation.in_phase(Phase.BROKEN):
+    """All of them; but only one at a time while none serves.
+
+    When every server fails at once, what they share has failed (the shared directory, the host),
+    and they come back by themselves with it. One is replaced all the same, in case they do not.
+    """
+    broken = observation.in_phase(Phase.BROKEN)
+    if len(broken) > 1 and observation.serving == 0:
+        broken = () if any(slot.doing for slot in observation.slots) else broken[:1]
+    for slot in broken:
         if _idle(slot, Verb.REMOVE):
             yield Action(Verb.REMOVE, slot.number, slot.fault or "broken")
 

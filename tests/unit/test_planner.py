@@ -88,6 +88,12 @@ def test_a_broken_slot_is_removed_and_replaced():
     assert told(seen(V, X, E), 2) == ["remove 2", "serve 3"]
 
 
+def test_when_all_are_broken_at_once_they_are_replaced_one_by_one():
+    assert told(seen(X, X, X, E), 0) == ["remove 1"]
+    assert told(seen(Slot(1, X, doing=Verb.REMOVE), X, X), 0) == []
+    assert told(seen(V, X, X), 1) == ["remove 2", "remove 3"]
+
+
 def test_nothing_is_asked_of_a_slot_with_an_action_under_way():
     slots = seen(V, Slot(2, X, doing=Verb.REMOVE), Slot(3, D, doing=Verb.PARK))
     assert told(slots, 1) == []
