@@ -65,16 +65,17 @@ def down(settings: Settings, purge: bool, progress: Progress) -> tuple[str, ...]
     as_it_is = found.settings if found else settings
     if grounds.of(as_it_is).needs_root:
         host.require_root("`lab down`")
-    if not settings.directory.exists():
-        return grounds.of(as_it_is).clear(as_it_is, purge, progress)
-    with one_at_a_time(settings.directory):
-        progress("stopping the scaler")
-        scaler.stop(settings.directory)
-        progress("stopping HAProxy")
-        HAProxyProcess(settings.directory).stop()
+    if settings.directory.exists():
+        with one_at_a_time(settings.directory):
+            progress("stopping the scaler")
+            scaler.stop(settings.directory)
+            progress("stopping HAProxy")
+            HAProxyProcess(settings.directory).stop()
+            left = grounds.of(as_it_is).clear(as_it_is, purge, progress)
+        shutil.rmtree(settings.directory)
+    else:
         left = grounds.of(as_it_is).clear(as_it_is, purge, progress)
-    shutil.rmtree(settings.directory)
-    with contextlib.suppress(OSError):  # another lab's directory is beside it
+    with contextlib.suppress(OSError):  # it is not there, or another lab's directory is in it
         settings.lab.state_dir.rmdir()
     return left
 

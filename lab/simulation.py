@@ -84,9 +84,13 @@ class Simulation:
             frozen=setup.frozen,
             stopped=setup.stopped,
         )
-        self.world = SimWorld(self.plant, "sim-coarse" if setup.coarse else "sim")
+        name = "sim-coarse" if setup.coarse else "sim"
+        self.world = SimWorld(self.plant, name, setup.started_at.timestamp())
         self._samples: list[Sample] = []
-        self._last: tuple[float, Callable[[float], Sample]] | None = None
+        self._last: Sample | None = None
+        """Of the last tick. How long that one lasted is not known yet."""
+        self._counted: tuple[list[Phase], int, int, int] = ([], 0, 0, 0)
+        """The phases of all slots at the last tick; serving, running and moving ones among them."""
 
     def ticks(self) -> Iterator[Tick]:
         """Run to the end. (A tick's own `at` and `took_ms` are this computer's, not virtual.)"""
@@ -124,7 +128,7 @@ class Simulation:
     @property
     def samples(self) -> list[Sample]:
         """What the measures need of each tick so far."""
-        return [*self._samples, self._last[1](0.0)] if self._last else []
+        return [*self._samples, self._last] if self._last else []
 
     def result(self) -> LoadResult:
         """What the clients saw."""
@@ -152,11 +156,22 @@ class Simulation:
         )
 
     def _keep(self, tick: Tick) -> None:
-        at_s = tick.observation.at_s
-        if self._last:
-            before_s, sample = self._last
-            self._samples.append(sample(at_s - before_s))
-        self._last = (at_s, partial(_sample, tick, self.setup.parameters.workers))
+        seen = tick.observation
+        if (last := self._last) is not None:
+            self._samples.append(_lasting(last, seen.at_s - last.t_s))
+        phases = [slot.phase for slot in seen.slots]
+        if phases != self._counted[0]:
+            running, moving = (sum(map(phases.count, group)) for group in (RUNNING, MOVING))
+            self._counted = (phases, phases.count(Phase.SERVING), running, moving)
+        _, serving, running, moving = self._counted
+        in_flight, queued = seen.metrics.in_flight, seen.metrics.queued
+        demand = demand_servers(in_flight, queued, self.setup.parameters.workers)
+        wanted = tick.decision.wanted
+        self._last = Sample(seen.at_s, 0.0, serving, wanted, running, moving, demand)
+
+
+def _lasting(one: Sample, for_s: float) -> Sample:
+    return Sample(one.t_s, for_s, one.serving, one.wanted, one.running, one.moving, one.demand)
 
 
 def simulate(
@@ -186,21 +201,6 @@ def simulate_into(
     verdict = simulation.verdict()
     verdict.write(folder)
     return folder, verdict
-
-
-def _sample(tick: Tick, workers: int, for_s: float) -> Sample:
-    observation = tick.observation
-    phases = [slot.phase for slot in observation.slots]
-    metrics = observation.metrics
-    return Sample(
-        t_s=observation.at_s,
-        for_s=for_s,
-        serving=phases.count(Phase.SERVING),
-        wanted=tick.decision.wanted,
-        running=sum(map(phases.count, RUNNING)),
-        moving=sum(map(phases.count, MOVING)),
-        demand=demand_servers(metrics.in_flight, metrics.queued, workers),
-    )
 
 
 def _mix(scenario: Scenario) -> list[Work]:

@@ -40,6 +40,10 @@ def haproxy_pid(lab: LxdLab) -> int:
     return int((lab.settings.directory / "haproxy.pid").read_text())
 
 
+def decisions(lab: LxdLab) -> str:
+    return (lab.settings.directory / "scaler.log").read_text()
+
+
 def scaler_pid(lab: LxdLab) -> int:
     return lab.status()["scaler"]["pid"]
 
@@ -163,11 +167,16 @@ def test_a_clone_that_is_stopped_or_deleted_by_hand_is_replaced(up):
     lxd = Lxd(up.settings.lab.name)
     stop = {"action": "stop", "timeout": -1, "force": True}
     lxd.put(f"instances/{container_name(2)}/state", stop)
-    wait(lambda: not converged(up, 3))
+    wait(lambda: "remove 2 done" in decisions(up))
     wait(lambda: converged(up, 3))
     lxd.put(f"instances/{container_name(3)}/state", stop)
-    lxd.delete(f"instances/{container_name(3)}")
-    wait(lambda: not converged(up, 3))
+    wait(lambda: "remove 3 done" in decisions(up))
+    wait(lambda: converged(up, 3))
+    serving = next(slot for slot, phase in up.phases().items() if phase == "serving")
+    served = decisions(up).count(" done (")
+    lxd.put(f"instances/{container_name(serving)}/state", stop)
+    lxd.delete(f"instances/{container_name(serving)}")
+    wait(lambda: decisions(up).count(" done (") >= served + 2)
     wait(lambda: converged(up, 3))
 
 

@@ -16,7 +16,7 @@ from lab.core.policies.sessions import Sessions
 from lab.load.expectations import MaxFailed, PeakAtLeast
 from lab.load.measures import measure, samples_of
 from lab.load.rates import OnOff, RatePointsShape, RateRamp
-from lab.load.scenario import Requests, Scenario, load_scenario
+from lab.load.scenario import Requests, Scenario, list_scenarios, load_scenario
 from lab.load.verdict import judge_run
 from lab.simulation import Setup, Simulation, simulate, simulate_into
 from lab.trace import observation_of, read_trace
@@ -58,9 +58,9 @@ def test_policies_meet_the_same_arrivals():
     assert len(counts) == 1
 
 
-@pytest.mark.parametrize("name", ["demo", "ramp", "spike", "steps", "smoke"])
+@pytest.mark.parametrize("name", sorted(list_scenarios()))
 @pytest.mark.parametrize("coarse", [False, True])
-def test_shipped_scenarios_pass_as_they_do_on_real_servers(name, coarse):
+def test_shipped_scenarios_pass(name, coarse):
     verdict = Simulation(load_scenario(name), brain(), Setup(coarse=coarse)).finish()
     assert verdict.passed, verdict.expectations
     assert verdict.world == ("sim-coarse" if coarse else "sim")

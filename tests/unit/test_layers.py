@@ -29,7 +29,18 @@ MAY_IMPORT = {
     "views": {*SHARED, "core"},
     "doctor": {*SHARED, "host"},
 }
-WIRES = {"wiring", "lifecycle", "simulation", "status", "bench", "compare", "validate", "cli", "grounds", "__main__"}
+WIRES = {
+    "wiring",
+    "lifecycle",
+    "simulation",
+    "status",
+    "bench",
+    "compare",
+    "validate",
+    "cli",
+    "grounds",
+    "__main__",
+}
 """The parts that put others together: they may know of everything."""
 PLAIN = {"errors", "assets", "progress", "rate", "operator", "deployment", "scaler", "__init__"}
 """The parts that are used by those alone, and know of SHARED and core."""

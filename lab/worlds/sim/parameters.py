@@ -1,12 +1,12 @@
 """Everything that the simulator takes for given, with its unit and where the number is from.
 
-[live] is the `demo` scenario on LXD (2 cores, Debian 12, btrfs, HAProxy 2.6.12), and [doc] the
-measurements in `docs/` made on the same kind of machine.
+All were measured on 2 cores with Debian 12, btrfs and HAProxy 2.6.12: [live] in the `demo` scenario
+on LXD, [LXD] and [HAProxy] one by one when the lab was designed. Other sources are named.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Distribution = Literal["constant", "exponential", "lognormal"]
@@ -22,17 +22,17 @@ class Parameters:
     """`server.workers`: requests that a server works on at once, and HAProxy's `maxconn` of it."""
 
     create_s: float = 0.16
-    """To clone the template. [doc: 0.164, and 0.136 once the template has booted; live: 0.20]"""
+    """To clone the template. [LXD: 0.164, and 0.136 once the template has booted; live: 0.20]"""
     start_s: float = 0.20
-    """To start a stopped clone. [doc: 0.171 to 0.234; live: 0.18]"""
+    """To start a stopped clone. [LXD: 0.171 to 0.234; live: 0.18]"""
     ready_s: float = 0.25
     """From there to the application's first answer. [live: 0.18 to 0.29]"""
     thaw_s: float = 0.015
-    """To thaw a frozen clone, which answers at once. [doc: 0.007 to 0.014]"""
+    """To thaw a frozen clone, which answers at once. [LXD: 0.007 to 0.014]"""
     stop_s: float = 0.75
-    """To stop a running or frozen clone by force. [doc: 0.79; live: 0.74]"""
+    """To stop a running or frozen clone by force. [LXD: 0.79; live: 0.74]"""
     delete_s: float = 0.026
-    """To delete a stopped clone. [doc]"""
+    """To delete a stopped clone. [LXD]"""
     probe_s: float = 0.0015
     """To learn that an application which is up answers. [process world]"""
     join_s: float = 0.002
@@ -46,12 +46,12 @@ class Parameters:
     outlier_share: float = 0.01
     """How many starts, thaws and stops take `outlier_s` more. [guess: seen "now and then"]"""
     outlier_s: float = 1.0
-    """[doc: a freeze of 1.010 in the place of 0.009]"""
+    """[LXD: a freeze of 1.010 in the place of 0.009]"""
     cores: int = 2
     """Of the host: clones that are made, started and stopped share them."""
     contention: float = 0.72
     """Steps under way at once, a core, to this power: how much slower each is.
-    [doc: 4 starts at once on 2 cores take 0.330 each: 0.20 · (4 / 2)^0.72]"""
+    [LXD: 4 starts at once on 2 cores take 0.330 each: 0.20 · (4 / 2)^0.72]"""
     parallel: int = 32
     """Actions that the scaler has under way at once; others wait. [lab.worlds.live]"""
     watch_s: float = 1.0
@@ -95,3 +95,18 @@ class Parameters:
     """Whether the clones' CPU time is measured, as `Slot.cpus`."""
     cpu_overhead_s: float = 0.0008
     """CPU time of an answer beyond what `/cpu?ms=N` burns. [app.py, measured with ab]"""
+
+    def of_processes(self) -> Parameters:
+        """The same with the times of the process world. [its `demo`, in medians]"""
+        return replace(
+            self,
+            create_s=0.0003,
+            start_s=0.0007,
+            ready_s=0.064,
+            thaw_s=0.0005,
+            stop_s=0.0035,
+            delete_s=0.0005,
+            spread=0.3,
+            outlier_share=0.0,
+            watch_s=0.0,
+        )

@@ -48,6 +48,7 @@ class Queueing(Balancer):
         self._failures: Counter[str] = Counter()
         self.log = RequestLog()
         self._burned_s = [0.0] * slots
+        self._counts_cpu = parameters.cpu_metrics
         self._incoming: Iterator[Request] = traffic.incoming()
         self._next = next(self._incoming, None)
         traffic.begin(clock, self.send)
@@ -81,7 +82,8 @@ class Queueing(Balancer):
         )
 
     def run(self, until_s: float) -> None:
-        clock, events, finish = self._clock, self._clock.events, self._finish
+        clock, events = self._clock, self._clock.events
+        finish, dispatch = self._finish, self._dispatch
         request = self._next
         while True:
             event_s = events[0][0]
@@ -89,7 +91,8 @@ class Queueing(Balancer):
                 if request[0] > until_s:
                     break
                 clock.now_s = request[0]
-                self.send(request)
+                self.arrived += 1
+                dispatch(request)
                 request = next(self._incoming, None)
             elif event_s > until_s:
                 break
@@ -140,7 +143,7 @@ class Queueing(Balancer):
             return
         self.answered += 1
         self.log.add(at_s, at_s - request[0], request[1])
-        if self._parameters.cpu_metrics:
+        if self._counts_cpu:
             self._burned_s[slot] += self._traffic.burned_s(request)
         self._leave(slot)
         if request[3] is not None:

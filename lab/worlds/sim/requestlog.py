@@ -8,7 +8,7 @@ from collections import Counter, deque
 
 from lab.core.model import MAX_TIMES, Metrics
 
-KEEP = 100_000
+WORTH_IT = 50_000
 
 
 class RequestLog:
@@ -38,15 +38,14 @@ class RequestLog:
         self._counted = len(self.total_ms)
         return self._requests_by_ms
 
-    def shorten(self) -> int:
-        """Forget the older half of what is kept, if that is much; how many were forgotten."""
-        if len(self.ended_s) < KEEP:
+    def forget(self, count: int) -> int:
+        """Forget the oldest `count`, if it is worth it; how many were forgotten."""
+        if count < WORTH_IT:
             return 0
-        self._requests_by_ms.update(self.total_ms[self._counted :])
-        half = len(self.ended_s) // 2
-        del self.ended_s[:half], self.total_ms[:half], self.answers_ms[:half]
+        _ = self.requests_by_ms
+        del self.ended_s[:count], self.total_ms[:count], self.answers_ms[:count]
         self._counted = len(self.ended_s)
-        return half
+        return count
 
 
 class LogReader:
@@ -57,20 +56,32 @@ class LogReader:
         self._window_s = window_s
         self._seen = len(log.ended_s)
         self._oldest = self._seen
+        self._window: list[int] = []
 
     def read(self, now_s: float) -> tuple[list[int], tuple[int, ...], tuple[int, ...]]:
         """The window's times in order, and `total_ms` and `answer_ms` of what is new."""
         log = self._log
-        new = slice(max(self._seen, len(log.ended_s) - MAX_TIMES), None)
-        total_ms = tuple(log.total_ms[new])
-        answer_ms = tuple([ms for ms in log.answers_ms[new] if ms >= 0])
-        self._oldest = bisect_left(log.ended_s, now_s - self._window_s, self._oldest)
-        window = log.total_ms[self._oldest :]
-        window.sort()
-        forgotten = log.shorten()
-        self._oldest = max(0, self._oldest - forgotten)
+        new_ms = log.total_ms[self._seen :]
+        answers_ms = log.answers_ms[max(self._seen, len(log.ended_s) - MAX_TIMES) :]
+        oldest = bisect_left(log.ended_s, now_s - self._window_s, self._oldest)
+        self._slide(log.total_ms[self._oldest : min(oldest, self._seen)], new_ms)
+        if oldest > self._seen:  # nothing was read for longer than the window
+            self._window = sorted(log.total_ms[oldest:])
+        self._oldest = oldest - log.forget(oldest)
         self._seen = len(log.ended_s)
-        return window, total_ms, answer_ms
+        return (
+            self._window,
+            tuple(new_ms[-MAX_TIMES:]),
+            tuple([ms for ms in answers_ms if ms >= 0]),
+        )
+
+    def _slide(self, gone_ms: list[int], new_ms: list[int]) -> None:
+        """The window stays in order, so that little is left to sort."""
+        window = self._window
+        for ms in gone_ms:
+            del window[bisect_left(window, ms)]
+        window += new_ms
+        window.sort()
 
 
 def quantile(ordered: list[int], share: float) -> float:

@@ -21,9 +21,11 @@ class SimWorld:
     A second one on the same plant is a scaler that was started anew.
     """
 
-    def __init__(self, plant: Plant[Any], name: str = "sim") -> None:
+    def __init__(self, plant: Plant[Any], name: str = "sim", began_utc_s: float = 0.0) -> None:
+        """`began_utc_s`: seconds since the epoch at 0 s, for policies that follow the calendar."""
         self.plant = plant
         self._name = name
+        self._began_utc_s = began_utc_s
         parameters = plant.parameters
         self._clock, self._balancer = plant.clock, plant.balancer
         self._containers = plant.containers
@@ -67,11 +69,12 @@ class SimWorld:
             self.sleep_until(self._clock.now_s + CLOSE_STEP_S)
 
     def observe(self, operator: Operator) -> Observation:
-        now_s, missing = self._clock.now_s, self.plant.faults.missing(self._clock.now_s)
+        now_s = self._clock.now_s
+        utc_s, missing = self._began_utc_s + now_s, self.plant.faults.missing(now_s)
         for what in NAMES:
             if what in missing:
                 unknown = f"{NAMES[what]} does not answer"
-                return Observation(now_s, self._slots, Metrics(), operator, unknown)
+                return Observation(now_s, self._slots, Metrics(), operator, unknown, utc_s)
         self._judge_stale(now_s)
         self._slots = self._seen_slots(now_s)
         metrics = self._metrics(now_s)
@@ -81,7 +84,7 @@ class SimWorld:
             metrics = replace(
                 metrics, p50_ms=None, p95_ms=None, p99_ms=None, total_ms=None, answer_ms=None
             )
-        return Observation(now_s, self._slots, metrics, operator)
+        return Observation(now_s, self._slots, metrics, operator, "", utc_s)
 
     def _seen_slots(self, now_s: float) -> tuple[Slot, ...]:
         phases, faults, since_s = self._phases, self._faults, self._since_s
