@@ -38,8 +38,8 @@ def load(
 ) -> None:
     """Put a scenario's load on the lab, or ab's: `lab load ab -n 20000 -c 100 -k`."""
     if scenario is None:
-        for name, file in list_scenarios().items():
-            out.print(f"[bold]{name:10}[/] {load_scenario(file).about}")
+        about = {name: load_scenario(file).about for name, file in list_scenarios().items()}
+        out.print(tables.explained(about))
         return
     if scenario != "ab" and context.args:
         raise UsageError(f"unknown argument {context.args[0]!r}: only `lab load ab` takes more")

@@ -276,3 +276,13 @@ def bench(rows: Iterable[Mapping[str, Any]], tick_ms: float | None) -> Renderabl
         )
     tick = Text(f"a tick of the scaler: {words.milliseconds(tick_ms)} at the median", "dim")
     return Group(table, Text(), tick)
+
+
+def explained(words_by_name: Mapping[str, str]) -> RenderableType:
+    """Names, each with what it is."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(ratio=1)
+    for name, text in words_by_name.items():
+        table.add_row(Text(name), Text(text))
+    return table
