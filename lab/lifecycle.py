@@ -42,6 +42,9 @@ def up(asked: Settings, progress: Progress) -> Deployment:
     with one_at_a_time(asked.directory):
         settings, notices = ground.find_place(asked)
         settings = _with_free_ports(settings, asked, notices)
+        if deployment.read(asked) is None:
+            # So that `down` knows which places were taken, should this be interrupted.
+            deployment.write(Deployment(settings, asked))
         new = ground.lay(settings, asked, progress, notices)
         if deployment.read(asked) != new:
             scaler.stop(settings.directory)

@@ -53,10 +53,10 @@ class Lxd:
         """The metadata of the answer."""
         return self._call("get", path, query)
 
-    def find(self, path: str, **query: str) -> Any | None:
+    def find(self, path: str) -> Any | None:
         """The metadata of the answer; None where there is nothing."""
         try:
-            return self.get(path, **query)
+            return self.get(path)
         except LxdRefused as refusal:
             if refusal.status == 404:
                 return None
@@ -85,6 +85,23 @@ class Lxd:
             "post", path, {}, data=content, headers=headers, timeout=UPLOAD_TIMEOUT_S
         )
         return self._finish(answer, UPLOAD_TIMEOUT_S)
+
+    def download(self, path: str, target: IO[bytes]) -> str:
+        """Write what is at `path` to a file; its content type."""
+        node = self._node(path)
+        try:
+            answer = node.get(
+                is_api=False,
+                stream=True,
+                params={"project": self._project},
+                timeout=UPLOAD_TIMEOUT_S,
+            )
+            for block in answer.iter_content(1024 * 1024):
+                target.write(block)
+        except (LXDAPIException, requests.RequestException) as error:
+            raise LabError(f"cannot read {path} from LXD: {error}") from None
+        kind: str = answer.headers["Content-Type"]
+        return kind
 
     def execute(self, instance: str, command: list[str], deadline_s: float) -> str:
         """Run a command in an instance; what it printed. LabError if it failed or took longer."""

@@ -37,7 +37,7 @@ def ensure(lxd: Lxd, recipe: Recipe, workspace: Path, progress: Progress) -> str
     if recipe.image == "host":
         metadata = _build(lxd, recipe, workspace, progress)
     else:
-        metadata = _pull(lxd, recipe, progress)
+        metadata = _pull(lxd, recipe, workspace, progress)
     fingerprint = metadata["fingerprint"]
     _label(lxd, fingerprint, recipe)
     return fingerprint
@@ -49,20 +49,12 @@ def _label(lxd: Lxd, fingerprint: str, recipe: Recipe) -> None:
     lxd.post("images/aliases", {"name": ALIAS, "target": fingerprint})
 
 
-def _pull(lxd: Lxd, recipe: Recipe, progress: Progress) -> Any:
+def _pull(lxd: Lxd, recipe: Recipe, workspace: Path, progress: Progress) -> Any:
     remote, alias = recipe.image.split(":", 1)
     progress(f"pulling the image {recipe.image}")
     if remote == "local":
-        source = {"type": "image", "project": "default", "alias": alias}
-        found = lxd.find(f"images/aliases/{alias}", project="default")
-        if found is None:
-            raise LabError(
-                f"template.image = {recipe.image!r}: LXD's default project has no image with the "
-                f"alias {alias!r}: `lxc image list` shows those it has"
-            )
-        source = {"type": "image", "mode": "pull", "project": "default"}
-        source["fingerprint"] = found["target"]
-    elif remote in REMOTES:
+        return _copy(lxd, recipe, alias, workspace)
+    if remote in REMOTES:
         source = {
             "type": "image",
             "mode": "pull",
@@ -74,6 +66,22 @@ def _pull(lxd: Lxd, recipe: Recipe, progress: Progress) -> Any:
         known = ", ".join([*REMOTES, "local"])
         raise LabError(f"template.image = {recipe.image!r}: unknown remote; known are {known}")
     return lxd.post("images", {"source": source}, PULL_DEADLINE_S)
+
+
+def _copy(lxd: Lxd, recipe: Recipe, alias: str, workspace: Path) -> Any:
+    """An image of LXD's default project, out of it and in again: LXD copies none between its own
+    projects by itself."""
+    default = Lxd("default")
+    found = default.find(f"images/aliases/{alias}")
+    if found is None:
+        raise LabError(
+            f"template.image = {recipe.image!r}: LXD's default project has no image with the "
+            f"alias {alias!r}: `lxc image list` shows those it has"
+        )
+    with tempfile.TemporaryFile(dir=workspace) as content:
+        kind = default.download(f"images/{found['target']}/export", content)
+        content.seek(0)
+        return lxd.upload("images", content, {"Content-Type": kind, "X-LXD-public": "false"})
 
 
 def _build(lxd: Lxd, recipe: Recipe, workspace: Path, progress: Progress) -> Any:
