@@ -6,8 +6,9 @@ import time
 
 from lab.balancer.requestlog import RequestLog, quantile
 from lab.balancer.runtime import BalancerUnreachable, RuntimeSocket
-from lab.balancer.statistics import Statistics, StatisticsCut, parse
+from lab.balancer.statistics import ServerRow, Statistics, StatisticsCut, parse
 from lab.core.model import MAX_TIMES, Metrics
+from lab.core.phases import Gate
 from lab.rate import Rate
 from lab.worlds.base import ServerState
 
@@ -68,6 +69,13 @@ class HAProxyBalancer:
             answer_ms=tuple(record.answer_ms for record in new if record.answer_ms >= 0),
         )
 
+    def gate(self, slot: int) -> Gate:
+        return self._row(slot).gate
+
+    def _row(self, slot: int) -> ServerRow:
+        # Not `servers`, whose reading the loop's thread takes its metrics from.
+        return next(row for row in self._read().servers if row.name == server_name(slot))
+
     def open(self, slot: int) -> None:
         server = f"{BACKEND}/{server_name(slot)}"
         # The server answered the scaler's own probe, so it starts as healthy, whatever HAProxy
@@ -80,8 +88,7 @@ class HAProxyBalancer:
     def shut(self, slot: int) -> int:
         server = f"{BACKEND}/{server_name(slot)}"
         self._socket.tell(f"set server {server} state maint")
-        rows = self._read().servers
-        cut = sum(row.sessions for row in rows if row.name == server_name(slot))
+        cut = self._row(slot).sessions
         if cut:
             self._socket.tell(f"shutdown sessions server {server}")
         return cut

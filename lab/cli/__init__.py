@@ -15,6 +15,7 @@ from lab import __version__
 from lab.cli import ground, policy, simulated, steer, work
 from lab.cli.base import complain, out
 from lab.errors import LabError
+from lab.host import processes
 from lab.settings import load
 
 app = typer.Typer(
@@ -102,6 +103,8 @@ template_app.command(name="show")(ground.template_show)
 
 def main() -> None:
     """Run the command line; a person's mistake is one line and an exit code, never a traceback."""
+    # A plain user's PATH lacks the directories that HAProxy and ip are in.
+    os.environ["PATH"] = processes.SEARCH_PATH
     try:
         code = app(prog_name="lab", standalone_mode=False)
     except LabError as error:

@@ -74,11 +74,6 @@ def ensure(
     return True
 
 
-def discard(lxd: Lxd) -> None:
-    for name in (BUILDING, TEMPLATE):
-        _discard(lxd, name)
-
-
 def _make(
     lxd: Lxd,
     recipe: Recipe,

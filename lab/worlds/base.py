@@ -97,6 +97,10 @@ class Balancer(Protocol):
 
     def metrics(self) -> Metrics: ...
 
+    def gate(self, slot: int) -> Gate:
+        """What is done with the server now. LabError when the balancer could not be asked."""
+        ...
+
     def open(self, slot: int) -> None:
         """Send the server requests. It must be able to answer by now."""
         ...

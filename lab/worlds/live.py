@@ -295,8 +295,7 @@ class LiveWorld:
             self._balancer.drain(job.action.slot)
 
     def _park(self, job: Job) -> None:
-        servers = self._balancer.servers() or {}
-        if job.action.slot in servers and servers[job.action.slot].gate is Gate.OPEN:
+        if self._balancer.gate(job.action.slot) is Gate.OPEN:
             # It joined before it could be called off: the next decision drains it.
             raise CalledOff
         self._shut(job)

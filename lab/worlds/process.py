@@ -114,8 +114,9 @@ class ProcessFleet:
     def _pid(self, slot: int) -> int | None:
         """The id of the slot's running process; a process that took the same id is not it."""
         child = self._children.get(slot)
-        if child is not None:
-            child.poll()
+        if child is not None and child.poll() is None:
+            # Its command line is empty for a moment after it was started.
+            return child.pid
         with contextlib.suppress(OSError, ValueError):
             pid = int(self._pid_file(slot).read_text())
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
